@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from itertools import tee
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lrp3d.commands import arguments
 from lrp3d.commands.explain import check_folder
@@ -14,6 +14,11 @@ from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from lrp3d.commands.arguments import Commands
+    from lrp3d.commands.listed_videos import ListedVideos
+    from lrp3d.commands.model_options import ModelChoice
+    from lrp3d.commands.result_pages import Section
+    from lrp3d.prototypes import Prototypes
+    from lrp3d.study.reporting.table_format import Cell
 
 BEST = 5  # channels that are shown if none is named
 
@@ -43,18 +48,63 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the videos of each channel."""
     from lrp3d.commands import model_options
-    from lrp3d.commands.result_pages import Section, page_of
-    from lrp3d.commands.terminal import shows_progress
-    from lrp3d.prototypes import prototypes
-    from lrp3d.study.reporting.table_format import Cell, Table, Value
+    from lrp3d.commands.result_pages import page_of
 
     if options.out is not None:
         check_folder(options.out.parent, pictures=False)
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
+    found = _find(options, choice, videos)
+    without = [str(videos.read[i].path) for i in found.left_out]
+    none_there = (f"no relevance reaches {options.layer} from {', '.join(without)}",) if without else ()
+    notes = (*choice.notes, *videos.notes, *videos.left_out(), *none_there)
+    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
+    count = f"{len(videos.read)} video{'s' if len(videos.read) > 1 else ''}"
+    best = _best_videos(options, found, videos)
+    say(*of_model, f"{options.layer}, {count}; share of its relevance")
+    for channel, entries in best.items():
+        for rank, entry in enumerate(entries):
+            head = "" if rank else f"channel {channel}"
+            say(f"  {head:13} {100 * entry.share:5.1f} %  {entry.path}")
+    facts = {
+        "model": choice.name,
+        "weights": choice.weights,
+        "notes": notes,
+        **videos.facts(),
+        "layer": options.layer,
+        "channels": {
+            channel: [{"video": entry.path, "share": entry.share} for entry in entries]
+            for channel, entries in best.items()
+        },
+    }
+
+    def page() -> str:
+        method = "plain LRP" if options.plain else "CLRP"
+        about = f"{options.layer}, {count}, {method}: the clips on which each channel had most relevance"
+        said = [*of_model, *(why for _, why in videos.failed), about]
+        return page_of(f"Prototypes of {options.layer}", said, _sections(best, videos, choice))
+
+    write_file(options.out, facts, page)
+    write_results(options, facts)
+    return videos.code()
+
+
+class _Best(NamedTuple):
+    """A video on which a channel had much relevance."""
+
+    number: int  # among those that were read
+    path: str
+    share: float
+
+
+def _find(options: argparse.Namespace, choice: ModelChoice, videos: ListedVideos) -> Prototypes:
+    """Explains every video, each of which is read once; its class is that of the list where the options say so."""
+    from lrp3d.commands.terminal import shows_progress
+    from lrp3d.prototypes import prototypes
+
     target = one_target(options, videos, choice)
-    clips, labels = tee(videos.clips(choice))  # each video is read once, and the labels are those of the clips
-    result = prototypes(
+    clips, labels = tee(videos.clips(choice))
+    return prototypes(
         choice.model,
         (clip[0] for clip, _ in clips),
         options.layer,
@@ -66,50 +116,31 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         progress=shows_progress(),
     )
-    rows = list(range(len(result.channels)))
+
+
+def _best_videos(options: argparse.Namespace, found: Prototypes, videos: ListedVideos) -> dict[int, list[_Best]]:
+    """The best videos of the channels that were asked for, or else of those with most relevance over all videos."""
+    rows = list(range(len(found.channels)))
     if options.channel is None:
-        rows = result.of_clips.nanmean(0).topk(min(BEST, len(result.channels))).indices.tolist()
-    table = {
-        result.channels[row]: [
-            {"video": str(videos.read[i].path), "share": share}
-            for i, share in zip(result.clips[row].tolist(), result.relevance[row].tolist(), strict=True)
+        rows = found.of_clips.nanmean(0).topk(min(BEST, len(found.channels))).indices.tolist()
+    return {
+        found.channels[row]: [
+            _Best(i, str(videos.read[i].path), share)
+            for i, share in zip(found.clips[row].tolist(), found.relevance[row].tolist(), strict=True)
         ]
         for row in rows
     }
-    without = [str(videos.read[i].path) for i in result.left_out]
-    none_there = (f"no relevance reaches {options.layer} from {', '.join(without)}",) if without else ()
-    notes = (*choice.notes, *videos.notes, *videos.left_out(), *none_there)
-    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
-    count = f"{len(videos.read)} video{'s' if len(videos.read) > 1 else ''}"
-    say(*of_model, f"{options.layer}, {count}; share of its relevance")
-    for channel, best in table.items():
-        for rank, entry in enumerate(best):
-            head = "" if rank else f"channel {channel}"
-            say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
-    facts = {
-        "model": choice.name,
-        "weights": choice.weights,
-        "notes": notes,
-        **videos.facts(),
-        "layer": options.layer,
-        "channels": table,
-    }
 
-    def page() -> str:
-        sections = []
-        for row in rows:
-            best = result.clips[row].tolist()
-            shares = [Value(100 * share) for share in result.relevance[row].tolist()]
-            cells: list[list[Cell]] = [[str(videos.read[i].path), share] for i, share in zip(best, shares, strict=True)]
-            title = f"Channel {result.channels[row]}"
-            table = Table(f"channel{result.channels[row]}", title, ["video", "share of its relevance, %"], cells)
-            sections.append(Section(table, [videos.pixels(i, choice) for i in best]))
-        method = "plain LRP" if options.plain else "CLRP"
-        about = f"{options.layer}, {count}, {method}: the clips on which each channel had most relevance"
-        return page_of(
-            f"Prototypes of {options.layer}", [*of_model, *(why for _, why in videos.failed), about], sections
-        )
 
-    write_file(options.out, facts, page)
-    write_results(options, facts)
-    return videos.code()
+def _sections(best: dict[int, list[_Best]], videos: ListedVideos, choice: ModelChoice) -> list[Section]:
+    """The part of the page for each channel: a table of its best videos, and their frames."""
+    from lrp3d.commands.result_pages import Section
+    from lrp3d.study.reporting.table_format import Table, Value
+
+    sections = []
+    for channel, entries in best.items():
+        cells: list[list[Cell]] = [[entry.path, Value(100 * entry.share)] for entry in entries]
+        columns = ["video", "share of its relevance, %"]
+        table = Table(f"channel{channel}", f"Channel {channel}", columns, cells)
+        sections.append(Section(table, [videos.pixels(entry.number, choice) for entry in entries]))
+    return sections

@@ -20,7 +20,7 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     import torch
 
-    from lrp3d import study
+    from lrp3d import models, study
 
 SHORT_SIDES = (256, 320)  # App. E, for squares of 224
 SQUARE = 224
@@ -112,11 +112,8 @@ def _sides(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> int:
     """Train; returns 0 when the last epoch is done."""
-    import torch
-
     from lrp3d import models
     from lrp3d.commands import model_options
-    from lrp3d.commands.labels import read_labels
     from lrp3d.commands.terminal import shows_progress
 
     if options.model is None:
@@ -127,45 +124,17 @@ def run(options: argparse.Namespace) -> int:
     options.size = options.size or SQUARE
     weights = model_options.weights_of(options)
     with _processes(options) as (rank, device):
-        labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
-        listed = _read_list(options, options.list, labels)
-        labels = labels or listed.labels
-        count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
-        torch.manual_seed(options.seed)
-        model = model_options.build(options.model, dict(options.option), count)
-        assert isinstance(model, models.VideoModel)
-        if weights is not None:
-            models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
-        model.classes = tuple(labels) if len(labels) == count else ()
-        clips = _clips(options, listed, model, labels, train=True)
-        validation = None
-        if options.validation is not None:
-            validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
-        facts = _facts(model, clips, validation)
-        if rank == 0:
-            flips = "mirrored at random" if clips.flip else "not mirrored"
-            say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
-            say(*(f"note: {note}" for note in (*listed.notes, *model.notes)))
-        recipe = models.Recipe(
-            epochs=options.epochs,
-            batch_size=options.batch,
-            learning_rate=options.lr,
-            warmup_epochs=options.warmup,
-            weight_decay=options.weight_decay,
-            clip_gradient=options.clip_gradient,
-            seed=options.seed,
-        )
-        mixed = {"auto": None, "full": False, "mixed": True}[options.precision]
+        model, clips, validation = _model_and_clips(options, weights, rank)
         history = models.train(
             model,
             clips,
             options.out,
-            recipe,
+            _recipe(options),
             validation=validation,
             device=device,
-            mixed_precision=mixed,
+            mixed_precision={"auto": None, "full": False, "mixed": True}[options.precision],
             workers=options.workers,
-            facts=facts,
+            facts=_facts(model, clips, validation),
             progress=shows_progress() and not options.quiet,
         )
         if rank == 0:
@@ -176,6 +145,51 @@ def run(options: argparse.Namespace) -> int:
             facts = {"model": options.model, "weights": str(options.out / "model.safetensors"), "clips": len(clips)}
             write_results(options, {**facts, "epochs": [asdict(epoch) for epoch in history]})
     return DONE
+
+
+def _model_and_clips(
+    options: argparse.Namespace, weights: Path | None, rank: int
+) -> tuple[models.VideoModel, study.TrainingClips, study.TrainingClips | None]:
+    """The model with its initial weights, the clips that it is trained on, and those of the validation list."""
+    import torch
+
+    from lrp3d import models
+    from lrp3d.commands import model_options
+    from lrp3d.commands.labels import read_labels
+
+    labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
+    listed = _read_list(options, options.list, labels)
+    labels = labels or listed.labels
+    count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
+    torch.manual_seed(options.seed)
+    model = model_options.build(options.model, dict(options.option), count)
+    assert isinstance(model, models.VideoModel)
+    if weights is not None:
+        models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
+    model.classes = tuple(labels) if len(labels) == count else ()
+    clips = _clips(options, listed, model, labels, train=True)
+    validation = None
+    if options.validation is not None:
+        validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
+    if rank == 0:
+        flips = "mirrored at random" if clips.flip else "not mirrored"
+        say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
+        say(*(f"note: {note}" for note in (*listed.notes, *model.notes)))
+    return model, clips, validation
+
+
+def _recipe(options: argparse.Namespace) -> models.Recipe:
+    from lrp3d import models
+
+    return models.Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch,
+        learning_rate=options.lr,
+        warmup_epochs=options.warmup,
+        weight_decay=options.weight_decay,
+        clip_gradient=options.clip_gradient,
+        seed=options.seed,
+    )
 
 
 def _check(options: argparse.Namespace) -> None:

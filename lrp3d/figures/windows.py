@@ -85,33 +85,9 @@ def atr_windows(
         _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=is_thin)
         if not is_thin:
             axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
-    full = is_thin & ~np.isnan(lengths) & (np.ones(rows, bool) if logits is None else logits > 0)
-    for marked, colour in ((full, theme().paper), (~full, theme().ink)):  # full bars are too dark for ink
-        own = np.flatnonzero(marked) + 1
-        axes.plot(own, own, "s", color=colour, markersize=1.5 if is_thin else 3)
-    axes.set_xlim(0.4, rows + (0.6 if is_thin else 1 + 0.04 * rows))
-    axes.set_ylim(rows + 0.6, 0.4)
-    named_columns = ticks(rows)
-    seconds = row_times(times, rows)
-    if seconds:
-        named_columns = named_columns[1::2] if len(named_columns) > 6 else named_columns
-    axes.set_xticks(
-        named_columns, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in named_columns]
-    )
-    axes.set_yticks(ticks(rows))
-    axes.tick_params(labelsize=SMALL)
-    axes.spines[["top", "right"]].set_visible(False)
-    number = "its window is as long as its ATR" if is_thin else f"number: its ATR in {unit}s"
-    below = f"{unit} j\nsquare: {unit} i; {number}"
-    if logits is not None:
-        average = _average(lengths, logits)
-        below += (
-            f"\n{'pale' if is_thin else 'hollow'}: no positive logit, so no weight in avg-ATR"
-            if (logits <= 0).any()
-            else ""
-        )
-        below += "" if math.isnan(average) else f"\navg-ATR {average:.1f} {unit}s"
-    axes.set_xlabel(below, fontsize=NORMAL)
+    _mark_own_frames(axes, lengths, logits, is_thin)
+    _label_frames(axes, rows, row_times(times, rows), is_thin)
+    axes.set_xlabel(_caption(lengths, logits, unit, is_thin), fontsize=NORMAL)
     axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
@@ -119,6 +95,41 @@ def atr_windows(
         height = thumbnails(axes, images, rows)
         axes.set_title(axes.get_title(), fontsize=LARGE, pad=height + 6)
     return figure
+
+
+def _mark_own_frames(ax: Axes, lengths: np.ndarray, logits: np.ndarray | None, thin: bool) -> None:
+    """Draws a square at frame i of every row i."""
+    weighs = np.ones(len(lengths), bool) if logits is None else logits > 0
+    full = thin & ~np.isnan(lengths) & weighs
+    for marked, colour in ((full, theme().paper), (~full, theme().ink)):  # full bars are too dark for ink
+        own = np.flatnonzero(marked) + 1
+        ax.plot(own, own, "s", color=colour, markersize=1.5 if thin else 3)
+
+
+def _label_frames(ax: Axes, rows: int, seconds: Sequence[float], thin: bool) -> None:
+    """Sets the limits of the axes and the numbers of frames, with their seconds below them if these are known."""
+    ax.set_xlim(0.4, rows + (0.6 if thin else 1 + 0.04 * rows))
+    ax.set_ylim(rows + 0.6, 0.4)
+    columns = ticks(rows)
+    if seconds and len(columns) > 6:  # seconds take more room than numbers
+        columns = columns[1::2]
+    ax.set_xticks(columns, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in columns])
+    ax.set_yticks(ticks(rows))
+    ax.tick_params(labelsize=SMALL)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _caption(lengths: np.ndarray, logits: np.ndarray | None, unit: str, thin: bool) -> str:
+    """What squares, bars and numbers mean, and avg-ATR where the logits are known."""
+    number = "its window is as long as its ATR" if thin else f"number: its ATR in {unit}s"
+    lines = [f"{unit} j", f"square: {unit} i; {number}"]
+    if logits is not None:
+        if (logits <= 0).any():
+            lines.append(f"{'pale' if thin else 'hollow'}: no positive logit, so no weight in avg-ATR")
+        average = _average(lengths, logits)
+        if not math.isnan(average):
+            lines.append(f"avg-ATR {average:.1f} {unit}s")
+    return "\n".join(lines)
 
 
 def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool, thin: bool) -> None:

@@ -37,7 +37,7 @@ from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
-from lrp3d.steps.torch_nodes import KEEPS_FRAMES
+from lrp3d.steps.torch_nodes import axis_of, keeps_frames
 from lrp3d.steps.writes import Written
 from lrp3d.twin.trace import Trace
 
@@ -99,7 +99,7 @@ class FramesOfValues:
         if node in self._frames:
             return self._frames[node]
         if node.name().startswith("Cat") and all(below in self._frames for below, _ in edges_below(node)):
-            parts, axis = [self._frames[below] for below, _ in edges_below(node)], _cat_axis(node)
+            parts, axis = [self._frames[below] for below, _ in edges_below(node)], axis_of(node)
             alike = all(part.equals(parts[0]) for part in parts)
             if alike and all(numbers.shape[axis] == 1 for numbers in parts[0].numbers):
                 return parts[0]._replace(origin=None)
@@ -142,10 +142,9 @@ class FramesOfValues:
 
     def _mover(self, node: Node) -> str:
         """What moves values, for a message."""
-        names: list[str] = [
-            below.name() for below in downwards([node], self._frames.__contains__) if below not in self._frames
-        ]
-        return next((name for name in names if not name.startswith(KEEPS_FRAMES)), names[0]).removesuffix("0")
+        nodes = [below for below in downwards([node], self._frames.__contains__) if below not in self._frames]
+        name: str = next((below for below in nodes if not keeps_frames(below)), nodes[0]).name()
+        return name.removesuffix("0")
 
     # ------------------------------------------------------------------------------------------------- steps
 
@@ -377,11 +376,6 @@ def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
     for axis, letter in enumerate(output):
         label = label if letter in kept else label.unsqueeze(axis)
     return label
-
-
-def _cat_axis(node: Any) -> int:
-    axes = len(node._input_metadata[0].shape)
-    return int(node._saved_dim - 2**64 + axes if node._saved_dim >= 2**63 else node._saved_dim)
 
 
 def _unknown(step: Step) -> NoMotion:

@@ -19,7 +19,7 @@ from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
-from lrp3d.steps.torch_nodes import MOVES
+from lrp3d.steps.torch_nodes import moves
 from lrp3d.twin.trace import Trace
 
 
@@ -166,8 +166,9 @@ def _only_moves(edge: Edge) -> bool:
     node = edge[0]
     while not isinstance(step_of(node), ClipInput):
         below = parents(node)
-        moves = isinstance(step_of(node), PassThrough) or (step_of(node) is None and node.name().startswith(MOVES))
-        if len(below) != 1 or not moves:
+        step = step_of(node)
+        only_moves = isinstance(step, PassThrough) or (step is None and moves(node))
+        if len(below) != 1 or not only_moves:
             return False
         node = below[0]
     return True

@@ -13,7 +13,7 @@ from lrp3d.propagation.first_layers import FirstLayer, first_layers
 from lrp3d.propagation.time_axis import TimeAverage, spread_down
 from lrp3d.steps.graph import Edge, downwards, step_of
 from lrp3d.steps.step import ClipInput
-from lrp3d.steps.torch_nodes import PICKS
+from lrp3d.steps.torch_nodes import picks
 from lrp3d.twin.trace import Trace
 
 
@@ -73,4 +73,4 @@ def listed(frames: Sequence[int]) -> str:
 def _picks(edge: Edge) -> bool:
     """Whether values are picked between the clip and an edge."""
     nodes = downwards([edge[0]], lambda node: isinstance(step_of(node), ClipInput))
-    return any(step_of(node) is None and node.name().startswith(PICKS) for node in nodes)
+    return any(step_of(node) is None and picks(node) for node in nodes)

@@ -14,7 +14,7 @@ from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import ClipInput, PassThrough, RecurrentOutput, Step
-from lrp3d.steps.torch_nodes import KEEPS_FRAMES
+from lrp3d.steps.torch_nodes import keeps_frames
 
 TIME = 2
 
@@ -68,7 +68,7 @@ def _after(node: Node, step: Step | None, clock: Clock | None) -> Clock | None:
     if clock is None:
         return None
     if step is None:
-        return clock if node.name().startswith(KEEPS_FRAMES) else None
+        return clock if keeps_frames(node) else None
     windows = _windows(step)
     if windows is not None:
         return _after_windows(windows, step.shape, clock)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrp3d.steps.step import Step
 
-Node = Any  # torch gives the nodes of its graph no common type
+Node = Any  # torch.autograd.graph.Node, whose type knows neither steps nor the values that nodes save
 Edge = tuple[Node, int]  # a node and the number of its output
 
 

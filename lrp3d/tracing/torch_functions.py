@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.steps.graph import downwards, step_of
-from lrp3d.steps.torch_nodes import REARRANGEMENTS, RESHAPES
+from lrp3d.steps.torch_nodes import REARRANGEMENTS, reshapes
 
 
 def only_moves(out: Tensor, limits: set[Any]) -> bool:
@@ -33,18 +33,7 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
 def only_reshapes(out: Tensor) -> bool:
     """Whether every value stays where it was, but for broadcasting, since a step of the record made it."""
     reached = downwards([out.grad_fn], lambda node: step_of(node) is not None) if out.grad_fn is not None else []
-    return all(step_of(node) is not None or _only_reshapes(node) for node in reached)
-
-
-def _only_reshapes(node: Any) -> bool:
-    if node.name().startswith("Repeat") and hasattr(node, "_saved_repeats"):
-        sizes, repeats = node._saved_self_sym_sizes, node._saved_repeats
-        kept = repeats[len(repeats) - len(sizes) :]
-        return all(size == 1 or count == 1 for size, count in zip(sizes, kept, strict=True))
-    if node.name().startswith("Select"):
-        axis = node._saved_dim - (2**64 if node._saved_dim >= 2**63 else 0)  # torch keeps it without a sign
-        return bool(node._saved_self_sym_sizes[axis] == 1)
-    return bool(node.name().startswith(RESHAPES))
+    return all(step_of(node) is not None or reshapes(node) for node in reached)
 
 
 def plain_name(func: Any) -> str:

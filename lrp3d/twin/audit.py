@@ -13,12 +13,12 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.steps.graph import Node, downwards, parents, step_of
 from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, PassThrough, Position, Step, Unsupported
-from lrp3d.steps.torch_nodes import REARRANGEMENTS
+from lrp3d.steps.torch_nodes import REARRANGEMENTS, WITH_CONSTANTS
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.classifier import NESTED, positions_of
 
-_KNOWN = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0", "torch::autograd::AccumulateGrad"}
+_KNOWN = REARRANGEMENTS | WITH_CONSTANTS | {"torch::autograd::AccumulateGrad"}
 
 
 def unsupported(run: Tracer, output: Tensor) -> list[str]:

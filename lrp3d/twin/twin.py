@@ -257,12 +257,13 @@ class Twin(nn.Module):
 
         try:
             return run_once(gradients=False)
-        except AssertionError as error:  # as of an exported program, on another number of clips
-            shapes = ", ".join(str(tuple(x.shape)) for x in leaves)
-            raise ModelError(f"the model could not run on an input of shape {shapes}: {opening(error)}") from error
-        except RuntimeError as error:
-            if _NO_GRADIENTS not in str(error):
+        except (AssertionError, RuntimeError) as error:
+            # Exported programs assert the number of clips, or raise a plain RuntimeError, as shapes that do not fit do.
+            if type(error) not in (AssertionError, RuntimeError):
                 raise
+            if _NO_GRADIENTS not in str(error):
+                shapes = ", ".join(str(tuple(x.shape)) for x in leaves)
+                raise ModelError(f"the model could not run on an input of shape {shapes}: {opening(error)}") from error
         return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, run_once(gradients=True))
 
     def same_in_evaluation(self, clip: Any) -> bool:

@@ -57,7 +57,7 @@ FORMS = {
     ),
     "torch.add(out=None)": (lambda x: torch.add(x, 1.0, out=None), lambda x: x + 1.0),
     "x.mean(numpy's number)": (lambda x: x.mean(np.int64(3)), lambda x: x.mean(3)),
-    "x.sum(a tensor's number)": (lambda x: x.sum(torch.tensor(3)), lambda x: x.sum(3)),
+    "x.cumsum(a tensor's number)": (lambda x: x.cumsum(torch.tensor(3)), lambda x: x.cumsum(3)),
     "x.amax(numpy's numbers)": (lambda x: x.amax((np.int64(3), 4)), lambda x: x.amax((3, 4))),
     "x.max(numpy's number)": (lambda x: x.max(np.int64(3))[0], lambda x: x.max(3)[0]),
     "linalg.norm(numpy's number)": (

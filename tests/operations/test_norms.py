@@ -56,6 +56,7 @@ NORMS = {
     "by moments, standard deviation": lambda x: (x - x.mean((2, 3, 4), True)) / (x.std((2, 3, 4), keepdim=True) + 1e-5),
     "std_mean": lambda x: (lambda s, m: (x - m) / s)(*torch.std_mean(x, (1, 2), keepdim=True)),
     "in groups": in_groups,
+    "slices of all values": lambda x: x - x.mean(3).narrow(0, 0, len(x))[:, -4:].unsqueeze(3),
     "RMS by hand": lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * WEIGHT,
     "RMS by norm": lambda x: x / (x.norm(2, dim=1, keepdim=True) * 0.5 + 1e-6),
     "rsqrt spread out": lambda x: x * (x * x).mean(1, True).add(1e-6).rsqrt().expand_as(x),
