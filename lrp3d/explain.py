@@ -288,7 +288,7 @@ def _with_matrix(
         assert part.rows is not None
         rows, signed = part.rows, part.signed
     elif split is not None:
-        motion = motion_parts(clips, seeds, chunks.size, split, clips.settings.contrastive)
+        motion = motion_parts(clips, seeds, chunks.size, split, clips.settings.contrastive, progress)
         rows, signed = motion.rows, [motion.signed]
     else:
         rows, signed = clips.rows(seeds, chunks, progress)

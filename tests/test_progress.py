@@ -1,9 +1,19 @@
 """Progress bars say what is being done."""
 
-import pytest
+from collections import OrderedDict
 
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
 from lrp3d.progress import bar
 from lrp3d.study.running.progress import Pace
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3, 4))
 
 
 @pytest.mark.parametrize("label", ["explaining", "checking"])
@@ -30,3 +40,11 @@ def test_the_bar_of_a_study_is_labelled_on_a_terminal(monkeypatch, capsys, name,
     pace.step(done=1)
     pace.close()
     assert label in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"motion": True}, {"layers": ["conv"]}, {"where": {"conv": [0]}}], ids=str)
+def test_an_explanation_shows_its_chunks_whatever_else_is_asked_for(options, capsys):
+    pytest.importorskip("tqdm", reason="tqdm is not installed: pip install tqdm")
+    net = nn.Sequential(OrderedDict(conv=nn.Conv3d(1, 2, 1), mean=Mean(), fc=nn.Linear(2, 2))).eval()
+    lrp3d.explain(net, torch.rand(1, 1, 4, 4, 4), progress=True, chunk_size=2, **options)
+    assert "explaining: 100%" in capsys.readouterr().err

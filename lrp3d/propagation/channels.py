@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.progress import bar
+from lrp3d.propagation.chunks import rows_in_chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate
@@ -51,8 +51,7 @@ def through_channels(
     if seeds is None:
         return channels
     rows = []
-    for first in bar(range(0, seeds.logits.shape[1], at_once), "chunk", progress):
-        chunk = slice(first, first + at_once)
+    for chunk in rows_in_chunks(seeds.logits.shape[1], at_once, progress):
         starts, outlet_relevance = [start.chunk(chunk) for start in seeds.starts], {}
         whole, part = (
             clips.through_gates(starts, (), outlet_relevance),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 
 from lrp3d.compute import cores
 from lrp3d.compute.precision import widened
+from lrp3d.progress import bar
 from lrp3d.twin.trace import Trace
 
 # A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
@@ -51,6 +53,12 @@ class Chunks(NamedTuple):
         size = seeds_at_once(record, seeds, chunk_size, memory_budget)
         limited = chunk_size is not None or memory_budget is not None
         return cls(size, 1 if limited or size > FEW else cores.at_once(record.output.device))
+
+
+def rows_in_chunks(rows: int, size: int, progress: bool) -> Iterator[slice]:
+    """The rows that go together, chunk after chunk, with a progress bar on stderr if it is wanted."""
+    for first in bar(range(0, rows, size), "chunk", progress):
+        yield slice(first, first + size)
 
 
 def clips_at_once(record: Trace, graph: bool, chunk_size: int | None) -> int:

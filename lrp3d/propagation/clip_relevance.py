@@ -17,7 +17,7 @@ from lrp3d.motion.splitting import Motion
 from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
-from lrp3d.propagation.chunks import Chunks
+from lrp3d.propagation.chunks import Chunks, rows_in_chunks
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.one_side import below_classifiers, one_side
@@ -189,13 +189,14 @@ class ClipRelevance:
             self.row_orientation(seeds, chunk),
         )
 
-    def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
+    def split_rows(
+        self, seeds: FrameSeeds, at_once: int, motion: Motion, progress: bool = False
+    ) -> tuple[Split, Split]:
         """Static and dynamic rows (b, n, t), and signed static and dynamic maps for the clip's logit."""
         n = seeds.logits.shape[1]
         rows: list[list[Tensor]] = [[], []]
         maps: list[Tensor | float] = [0.0, 0.0]
-        for first in range(0, n, at_once):
-            chunk = slice(first, first + at_once)
+        for chunk in rows_in_chunks(n, at_once, progress):
             flows: list[Flow] = []
             outlet_relevance: dict[str, Tensor] = {}
             both = self._split(

@@ -50,7 +50,9 @@ def still_clip(x: Tensor, layout: str, batch: int) -> Tensor:
     return torch.empty_like(x).copy_(einops.rearrange(mean, f"b c t h w -> {axes.pattern}"))
 
 
-def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: Motion, scaled: bool) -> MotionParts:
+def motion_parts(
+    clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: Motion, scaled: bool, progress: bool = False
+) -> MotionParts:
     """Propagate both parts of every row and of the clip's logit.
 
     Args:
@@ -59,8 +61,9 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
         at_once: seeds per chunk; each takes twice the room here.
         motion: how steps split relevance.
         scaled: scale every row to sum to its logit, as the matrix is.
+        progress: whether to show a progress bar on stderr.
     """
-    rows, maps = clips.split_rows(seeds, max(1, at_once // 2), motion)
+    rows, maps = clips.split_rows(seeds, max(1, at_once // 2), motion, progress)
     whole = rows[0] + rows[1]
     factor = torch.ones_like(whole[..., :1])
     if scaled:
