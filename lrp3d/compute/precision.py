@@ -40,7 +40,8 @@ class _Held:
     """Settings of torch that explanations in progress share, as they are those of the whole process."""
 
     wanted: list[Any]
-    before: list[Any]
+    before: list[tuple[Any, str, Any]]
+    """What they were, and others that change with them: object, attribute, value."""
     users: list[int] = field(default_factory=list)
     """The threads in whose blocks they hold."""
 
@@ -67,24 +68,23 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
                 raise RuntimeError(f"an explanation inside another one takes the precision of that, not {precision!r}")
             _released.wait()
         if device.type not in _held:
-            _held[device.type] = _Held(wanted, [_own_value(device, holder, name) for holder, name, *_ in settings])
+            before = [(holder, name, _own_value(device, holder, name)) for holder, name, *_ in settings]
+            _held[device.type] = _Held(wanted, before + _changing_with_them(settings))
         held = _held[device.type]
         held.users.append(threading.get_ident())
     try:
-        _set(settings, wanted)
+        for (holder, name, *_), value in zip(settings, wanted, strict=True):
+            setattr(holder, name, value)
         yield
     finally:
         with _released:
             held.users.remove(threading.get_ident())
             if not held.users:
-                _set(settings, held.before)
+                for holder, name, value in held.before:
+                    if getattr(holder, name) != value:
+                        setattr(holder, name, value)
                 del _held[device.type]
                 _released.notify_all()
-
-
-def _set(settings: list[tuple[Any, str, Any, Any]], values: list[Any]) -> None:
-    for (holder, name, *_), value in zip(settings, values, strict=True):
-        setattr(holder, name, value)
 
 
 def _own_value(device: torch.device, holder: Any, name: str) -> Any:
@@ -97,15 +97,15 @@ def _own_value(device: torch.device, holder: Any, name: str) -> Any:
 def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:
     """Torch's settings for rounding on a device: object, attribute, value for "highest", value for "high".
 
-    Since torch 2.9 there is one setting for each kind of operation; once one of these is set, torch refuses to read the
-    older settings.
+    Since torch 2.9 there is one setting for each kind of operation. Once one of these is set, torch refuses to read the
+    older ones, as a forward does that uses `torch.backends.cudnn.flags`; so the older ones are set while they say all.
     """
     cudnn, matmul, mkldnn = torch.backends.cudnn, torch.backends.cuda.matmul, torch.backends.mkldnn
     if device.type == "cuda":
         each = _kinds(matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None))
-        if each:
+        if each and not _older_say_all():
             return [(kind, "fp32_precision", "ieee", "tf32") for kind in each]
-        return [(holder, "allow_tf32", False, True) for holder in (matmul, cudnn)]
+        return [(_Former(), "precision", "highest", "high"), (cudnn, "allow_tf32", False, True)]
     if device.type == "cpu":
         each = _kinds(*(getattr(mkldnn, name, None) for name in ("matmul", "conv", "rnn")))
         if each:
@@ -114,13 +114,31 @@ def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:
     return []
 
 
+def _older_say_all() -> bool:
+    """Whether the settings from before torch 2.9 can be read, and nothing is set that they would follow."""
+    try:
+        _ = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return False
+    return all(getattr(all_of, "fp32_precision", "none") == "none" for all_of in (torch.backends, torch.backends.cudnn))
+
+
+def _changing_with_them(settings: list[tuple[Any, str, Any, Any]]) -> list[tuple[Any, str, Any]]:
+    """The settings that torch sets along with the older ones of a GPU: object, attribute, value."""
+    if not any(name == "allow_tf32" for _, name, *_ in settings):
+        return []
+    cudnn, matmul, mkldnn = torch.backends.cudnn, torch.backends.cuda.matmul, torch.backends.mkldnn
+    kinds = _kinds(*(getattr(cudnn, name, None) for name in ("conv", "rnn")), matmul, getattr(mkldnn, "matmul", None))
+    return [(kind, "fp32_precision", kind.fp32_precision) for kind in kinds]
+
+
 def _kinds(*kinds: Any) -> list[Any]:
     """The kinds of operations, if each has a setting of its own; else none."""
     return [*kinds] if all(isinstance(getattr(kind, "fp32_precision", None), str) for kind in kinds) else []
 
 
 class _Former:
-    """The only setting for a CPU before torch 2.9."""
+    """The setting for products of all devices before torch 2.9."""
 
     @property
     def precision(self) -> str:
