@@ -60,6 +60,6 @@ def placed(values: Any, device: torch.device, dtype: torch.dtype = torch.long) -
     tensor([0, 3])
     """
     tensor = torch.as_tensor(values, dtype=dtype)
-    # Only copies of pinned memory are asynchronous.
-    tensor = tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
-    return tensor.to(device, non_blocking=True)
+    # Only copies of pinned memory may go on while the host does; other devices than CUDA's read what is gone by then.
+    is_pinned = device.type == "cuda" and tensor.device.type == "cpu"
+    return (tensor.pin_memory() if is_pinned else tensor).to(device, non_blocking=is_pinned)

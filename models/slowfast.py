@@ -110,7 +110,7 @@ class SlowFast(VideoModel):
         """
         if isinstance(clip, Tensor):
             self._check_pathway(clip, self.frames, "clip")
-            return clip.index_select(2, torch.tensor(self.slow_indices).to(clip.device, non_blocking=True)), clip
+            return clip.index_select(2, torch.tensor(self.slow_indices).to(clip.device)), clip
         if len(clip) != 2:
             raise ValueError(f"SlowFast takes a clip or the pathways [slow, fast], got {len(clip)} tensors")
         slow, fast = clip

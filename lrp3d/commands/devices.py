@@ -28,6 +28,18 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
+def device_of_process(name: str | None, local_rank: int) -> str | None:
+    """The name of the device of one of several processes on this machine: each has a GPU of its own if none is named.
+
+    Args:
+        name: as it is given to --device, for all processes.
+        local_rank: the number of the process on this machine.
+    """
+    if name in (None, "auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{local_rank % torch.cuda.device_count()}"
+    return name
+
+
 def _usable_devices() -> str:
     """What may be given to --device on this machine."""
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []

@@ -153,6 +153,7 @@ def run(options: argparse.Namespace) -> int:
 
     from lrp3d import models, study
     from lrp3d.commands import model_options
+    from lrp3d.commands.devices import device_of_process
 
     if not options.out.is_dir():  # a study that is there is asked by `check_writable`
         check_folder(options.out, pictures=False)
@@ -161,8 +162,7 @@ def run(options: argparse.Namespace) -> int:
     if options.empty and not options.windows:
         raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
-    if options.device is None and torch.cuda.is_available():
-        options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
+    options.device = device_of_process(options.device, shard.local_rank)
     choice = model_options.choose(options)
     _check_windows(options.windows, choice)
     clips = _clips(options, choice)

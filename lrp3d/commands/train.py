@@ -234,14 +234,12 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
     import torch
     import torch.distributed as dist
 
-    from lrp3d.commands.devices import device_of
+    from lrp3d.commands.devices import device_of, device_of_process
 
     if int(os.environ.get("WORLD_SIZE", 1)) < 2:
         yield 0, device_of(options.device)
         return
-    if options.device is None and torch.cuda.is_available():
-        options.device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-    device = device_of(options.device)
+    device = device_of(device_of_process(options.device, int(os.environ.get("LOCAL_RANK", 0))))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

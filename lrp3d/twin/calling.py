@@ -36,6 +36,8 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
         # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
         if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
             raise
+        if is_out_of_memory(error):
+            raise
         shapes = ", ".join(str(tuple(x.shape)) for x in clips)
         raise ModelError(
             f"the model could not run on an input of shape {shapes}: {opening(error)}"

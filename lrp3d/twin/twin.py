@@ -259,7 +259,7 @@ class Twin(nn.Module):
             return run_once(gradients=False)
         except (AssertionError, RuntimeError) as error:
             # Exported programs assert the number of clips, or raise a plain RuntimeError, as shapes that do not fit do.
-            if type(error) not in (AssertionError, RuntimeError):
+            if type(error) not in (AssertionError, RuntimeError) or is_out_of_memory(error):
                 raise
             if _NO_GRADIENTS not in str(error):
                 shapes = ", ".join(str(tuple(x.shape)) for x in leaves)

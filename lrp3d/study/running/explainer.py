@@ -19,6 +19,7 @@ from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import Layout, laid_out
 from lrp3d.metrics.atr import class_logits, frames_of_columns
+from lrp3d.out_of_memory import free_cached_memory, is_out_of_memory
 from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
@@ -26,7 +27,7 @@ from lrp3d.study.running.time_variants import TimeVariants
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, convert
 
-__all__ = ["Explainer", "LoneLogit", "Part", "is_out_of_memory"]
+__all__ = ["Explainer", "LoneLogit", "Part"]
 
 
 class LoneLogit(ValueError):
@@ -158,8 +159,7 @@ class Explainer:
             part = slice(first, first + count)
             findings = self._unless_out_of_memory(frames[part], targets and targets[part], count)
             if findings is None:  # only at this point nothing holds the memory of the attempt any more
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+                free_cached_memory(self.device)
                 continue
             yield Part(part, *findings)
             first += count
@@ -260,12 +260,3 @@ class Explainer:
         model: Any = self.model
         logits: Tensor = model.frame_logits(laid_out(clips, self.layout))
         return logits
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Says whether a smaller batch may help: torch reports lack of memory in one way on GPUs, in others on a CPU.
-
-    >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(ValueError("no such layer"))
-    (True, False)
-    """
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -17,11 +17,12 @@ from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import class_logits
+from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
-from lrp3d.study.running.explainer import Explainer, LoneLogit, Part, is_out_of_memory
+from lrp3d.study.running.explainer import Explainer, LoneLogit, Part
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.prefetch import Failure, ahead
 from lrp3d.study.running.progress import Pace
