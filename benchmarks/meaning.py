@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lrp3d.files import replacing
 from benchmarks.planted.training_plans import HELD_OUT
-from benchmarks.planted.pages import cell, networks_table, targets_table
+from benchmarks.planted.pages import cell
 from benchmarks.planted.spans import MEASURES
 from benchmarks.planted.tables import Report
 from benchmarks.timing.common import Row
@@ -313,14 +313,12 @@ TABLES: dict[str, Callable[[Report], list[str]]] = {
     "motion": motion,
     "motion kinds": motion_kinds,
     "cuts": cuts,
-    "networks": lambda result: networks_table(result["networks"]),
     "shares": shares,
     "lift": of_methods("Where the relevance lies", "lift"),
     "agreement": agreement,
     "classes": classes,
     "sanity": sanity,
     "atr": atr,
-    "targets": lambda result: targets_table(result["targets"]),
     "spans": spans,
     "every network": every_network,
     "alternatives": alternatives,

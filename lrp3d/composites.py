@@ -59,7 +59,7 @@ class Composite:
             layers, as in all presets but `paper`, z+ takes its place there, and `Explanation.about` says so.
         products: which factor of a product of two signals is the weight, and so constant to relevance: "first",
             "second", or "halves" if neither should be; for all products, or by name, pattern or torch function. For
-            other products the signals decide (see docs/networks.md). The statistics of a norm are always constant.
+            other products the signals decide (see docs/attention.md). The statistics of a norm are always constant.
 
     A name takes precedence over a position, a position over an operation, an operation over a type.
 
