@@ -59,7 +59,12 @@ def placed(values: Any, device: torch.device, dtype: torch.dtype = torch.long) -
     >>> placed([0, 3], torch.device("cpu"))
     tensor([0, 3])
     """
-    tensor = torch.as_tensor(values, dtype=dtype)
-    # Only copies of pinned memory may go on while the host does; other devices than CUDA's read what is gone by then.
-    is_pinned = device.type == "cuda" and tensor.device.type == "cpu"
-    return (tensor.pin_memory() if is_pinned else tensor).to(device, non_blocking=is_pinned)
+    tensor = values.to(dtype) if isinstance(values, Tensor) else torch.as_tensor(values, dtype=dtype, device="cpu")
+    # Only copies of pinned memory are asynchronous.
+    tensor = tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+    return tensor.to(device, non_blocking=reads_at_once(device))
+
+
+def reads_at_once(device: torch.device) -> bool:
+    """Whether the host may go on while its memory is copied to the device: MPS may read it when it is gone."""
+    return device.type not in ("cpu", "mps")

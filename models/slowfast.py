@@ -110,7 +110,8 @@ class SlowFast(VideoModel):
         """
         if isinstance(clip, Tensor):
             self._check_pathway(clip, self.frames, "clip")
-            return clip.index_select(2, torch.tensor(self.slow_indices).to(clip.device)), clip
+            slow_indices = torch.tensor(self.slow_indices).to(clip.device, non_blocking=clip.device.type != "mps")
+            return clip.index_select(2, slow_indices), clip
         if len(clip) != 2:
             raise ValueError(f"SlowFast takes a clip or the pathways [slow, fast], got {len(clip)} tensors")
         slow, fast = clip

@@ -125,15 +125,16 @@ class TrainingRun:
     def epoch(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
         """Train for one epoch; returns the mean loss and the accuracy over its clips."""
         self.network.train()
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
+        loss_sum = torch.zeros((), dtype=exact, device=self.device)
         correct = torch.zeros((), dtype=torch.long, device=self.device)
         clip_count = 0
         for step, (clips, labels) in enumerate(batches):
             rate = self.recipe.learning_rate_at(epoch + (step + 0.5) / steps)  # so that the rate is never exactly zero
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            clips = clips.to(self.device, non_blocking=True)
-            labels = labels.to(self.device, non_blocking=True)
+            # MPS would read memory of the host that is gone by then.
+            clips, labels = (x.to(self.device, non_blocking=self.device.type != "mps") for x in (clips, labels))
             with self._precision():
                 logits = self.network(clips)
                 loss = F.cross_entropy(logits.float(), labels)

@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lrp3d",
         description="How much of the clip did my network really use? Relevance of frames for video CNNs.",
-        epilog="Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted. "
+        epilog="Start with: lrp3d demo. Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted. "
         f"Set {TRACEBACK}=1 to see where an error comes from.",
     )
     parser.add_argument("--version", action="version", version=f"lrp3d {_version()}")

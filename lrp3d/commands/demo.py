@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lrp3d.video import Clip
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; the answer for its clips is known
-CLIP = 2  # of class "same": CLRP fails on most of these clips, this one too, and LRP on few (README, docs/meaning.md)
+CLIP = 2  # of class "same": interventions and LRP find both of its frames, CLRP does not (README, docs/meaning.md)
 COMPARED = "methods.png"
 SWITCHED = ("interventions", "LRP")  # the further matrices to which the page can switch
 MODEL = "I3D-R18-f8"  # for the user's own video or options: takes seconds, not minutes, on two cores

@@ -17,8 +17,11 @@ from lrp3d.twin.trace import Trace
 CPU_BUDGET = 128 * 2**20
 FEW = 2
 """Seeds of a chunk, up to which layers are so large that chunks gain from running at the same time."""
-# Tensors per seed: relevance that arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
-TENSORS_IN_FLIGHT = 4
+# Tensors per seed: relevance that arrives, its ratio to the denominator, what leaves, and one waiting at a branch. On a
+# GPU what has no denominator is shared without asking whether there is any, which takes two more, and one to work in.
+IN_FLIGHT_ON_CPU, IN_FLIGHT_ON_GPU = 4, 7
+SPARED = 0.8
+"""The share of a GPU's free memory that is used; the rest is for what kernels need to work."""
 
 
 def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budget: int | None) -> int:
@@ -32,10 +35,12 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     """
     if chunk_size is not None:
         return min(chunk_size, seeds)
-    largest = max((step.shape.numel() for step in record.run.steps), default=1)
-    per_seed: int = TENSORS_IN_FLIGHT * largest * widened(record.output.dtype).itemsize
+    device, size = record.output.device, widened(record.output.dtype).itemsize
+    sizes = [step.shape.numel() for step in record.run.steps] or [1]
+    per_seed: int = tensors_in_flight(device) * max(sizes) * size
     if memory_budget is None:
-        memory_budget = _free_memory(record.output.device)
+        prepared = sum(sizes) * size if device.type == "cuda" else 0  # what steps keep for all seeds
+        memory_budget = _free_memory(device) - prepared
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
 
 
@@ -72,11 +77,19 @@ def clips_at_once(record: Trace, graph: bool, chunk_size: int | None) -> int:
     if chunk_size is not None:
         return chunk_size
     sizes = [step.shape.numel() for step in record.run.steps] or [1]
-    values = sum(sizes) if graph else TENSORS_IN_FLIGHT * max(sizes)
+    values = sum(sizes) if graph else tensors_in_flight(record.output.device) * max(sizes)
     per_clip: int = values * record.output.element_size() // max(1, len(record.output))
     return max(1, _free_memory(record.output.device) // max(1, per_clip))
 
 
+def tensors_in_flight(device: torch.device) -> int:
+    """How many tensors of the size of a step's output one seed needs at a time."""
+    return IN_FLIGHT_ON_CPU if device.type == "cpu" else IN_FLIGHT_ON_GPU
+
+
 def _free_memory(device: torch.device) -> int:
-    """Bytes that may be used: few on a CPU, half of the free memory on a GPU."""
-    return CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2
+    """Bytes that may be used: few on a CPU; on a GPU most of what is free, or kept by torch and used by nothing."""
+    if device.type != "cuda":
+        return CPU_BUDGET
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(SPARED * (torch.cuda.mem_get_info(device)[0] + kept))

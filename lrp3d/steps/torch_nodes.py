@@ -46,7 +46,7 @@ def keeps_frames(node: Node) -> bool:
 
 def moves(node: Node) -> bool:
     """Whether a node takes every value to one place at most."""
-    return node.name().startswith(_MOVES)
+    return bool(node.name().startswith(_MOVES))
 
 
 def picks(node: Node) -> bool:

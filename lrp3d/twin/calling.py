@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from lrp3d.errors import ModelError
 from lrp3d.layout import axes_hint, layout_hint
+from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.printed import opening
 from lrp3d.twin.swapping import InPlaceOf
 

@@ -38,8 +38,8 @@ class Draws:
         states: list[Any] = [torch.get_rng_state().numpy().tobytes(), random.getstate()]
         states += [_comparable(numpy.random.get_state())] if numpy is not None else []
         if self.device.type != "cpu":
-            of_device = getattr(torch.get_device_module(self.device.type), "get_rng_state", None)
-            states += [] if of_device is None else [of_device(self.device).numpy().tobytes()]
+            get_state = getattr(torch.get_device_module(self.device.type), "get_rng_state", None)
+            states += [get_state(self.device).numpy().tobytes()] if get_state is not None else []
         return states + [_comparable(_state(generator)) for generator in self.own]
 
     def __bool__(self) -> bool:

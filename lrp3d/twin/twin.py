@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
+from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
 from lrp3d.registry import current_tracer

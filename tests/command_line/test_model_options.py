@@ -10,6 +10,7 @@ import torch
 from terminal import RANDOM, SMALL, error
 
 import lrp3d
+from lrp3d.commands.devices import device_of_process
 
 
 @pytest.mark.parametrize("path", ["networks:Net", "networks:ready"])
@@ -179,3 +180,12 @@ def test_an_untrained_model_has_as_many_classes_as_asked_for(run, clip, folder, 
     assert "4 labels do not fit a model of 3 classes" in more
     given = ["--model", "TAM2D-R18-f4", "--weights", "tam.safetensors", "--option", "num_classes=77"]
     assert "num_classes=77 was asked for, and the checkpoint has" in error(run, "explain", clip, *given)
+
+
+@pytest.mark.parametrize("name", [None, "auto", "cuda"])
+def test_processes_of_one_machine_share_out_its_gpus_unless_one_is_named(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of_process(name, rank) for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert device_of_process("cuda:1", 0) == "cuda:1"
+    assert device_of_process("cpu", 1) == "cpu"
