@@ -124,3 +124,33 @@ def test_frame_logits_that_a_model_returns_are_the_rows_whatever_they_are_made_o
     assert found.matrix.shape == (2, 6, 6)
     assert not found.matrix.triu(1).any()
     assert torch.equal(found.matrix.tril() != 0, torch.ones(2, 6, 6, dtype=torch.bool).tril())
+
+
+def chosen(net, x, count=4):
+    """The frames with the greatest mean of a colour, in their order."""
+    return x[:, 0].mean((2, 3)).topk(count, 1)[1].sort(1)[0]
+
+
+CHOSEN = {
+    "of the clip": lambda net, x: net.logits(
+        x.gather(2, chosen(net, x)[:, None, :, None, None].expand(-1, 3, -1, *x.shape[3:]))
+    ),
+    "of features": lambda net, x: net.fc(
+        net.features(x).gather(1, chosen(net, x)[..., None].expand(-1, -1, 6)).mean(1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_frames_that_each_clip_chooses_for_itself_are_those_of_single_clips(name):
+    net = FrameByFrame(CHOSEN[name])
+    frames = chosen(net, CLIP).tolist()
+    assert frames[0] != frames[1]
+    for clip, own in zip(CLIP.split(1), frames, strict=True):
+        found = lrp3d.explain(net, clip, 0, contrastive=False)
+        assert found.positions == own
+        assert torch.equal(found.atr, torch.ones(1, 4, dtype=torch.float64))
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"clips? one by one"):
+        lrp3d.explain(net, CLIP, 0, contrastive=False)
+    same = torch.cat([CLIP[:1], CLIP[:1]])
+    assert lrp3d.explain(net, same, 0, contrastive=False).positions == frames[0]

@@ -17,8 +17,19 @@ from typing import TypeVar
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from lrp3d.forks import renewed_in_children
+
 T = TypeVar("T")
 _shares, _callers = threading.Lock(), list[int]()
+
+
+@renewed_in_children
+def _renew() -> None:
+    global _shares
+    _shares = threading.Lock()
+    _callers.clear()
+
+
 MOST = 4  # each takes memory for what it computes
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from lrp3d.forks import renewed_in_children
+
 PRECISIONS = ("highest", "high")
 
 
@@ -50,6 +52,18 @@ _held: dict[str, _Held] = {}
 _released = threading.Condition()
 
 
+@renewed_in_children
+def _renew() -> None:
+    """Takes back what explanations of other threads have set, which do not go on in a child."""
+    global _released
+    _released = threading.Condition()
+    for kind, held in list(_held.items()):
+        held.users = [user for user in held.users if user == threading.get_ident()]
+        if not held.users:
+            _put_back(held)
+            del _held[kind]
+
+
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Makes products and convolutions round as `precision` says inside this block, whatever is set outside.
@@ -80,11 +94,15 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
         with _released:
             held.users.remove(threading.get_ident())
             if not held.users:
-                for holder, name, value in held.before:
-                    if getattr(holder, name) != value:
-                        setattr(holder, name, value)
+                _put_back(held)
                 del _held[device.type]
                 _released.notify_all()
+
+
+def _put_back(held: _Held) -> None:
+    for holder, name, value in held.before:
+        if getattr(holder, name) != value:
+            setattr(holder, name, value)
 
 
 def _own_value(device: torch.device, holder: Any, name: str) -> Any:

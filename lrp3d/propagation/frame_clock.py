@@ -69,8 +69,7 @@ def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     if found and _take_repeated_frames(seeds, [repeated(frames) for frames in told[1 : len(of_layers) : 2]], length):
         return
     if masks:
-        seen = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in told[len(of_layers) :]]
-        _take_picked_frames(seeds, seen, length)
+        _take_picked_frames(seeds, told[len(of_layers) :], length)
 
 
 def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
@@ -138,22 +137,40 @@ def _take_repeated_frames(seeds: FrameSeeds, of_layers: list[list[int] | None], 
     return True
 
 
-def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], length: int) -> None:
-    """Gives rows the places of the frames that a forward picks of its clip; those that are spread over it stay.
+def _take_picked_frames(seeds: FrameSeeds, masks: list[Tensor], length: int) -> None:
+    """Gives rows the places of the frames that a forward picks of its clips; those that are spread over them stay.
 
     Args:
         seeds: the seeds of the rows.
-        seen: for each average over time, the frames that each of its first layers sees.
-        length: the number of frames of the clip.
+        masks: for each average over time, which frames (layers, b, t) each of its first layers sees of each clip.
+        length: the number of frames of a clip.
 
     Raises:
-        NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs.
+        NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs, or the
+            rows of clips belong to different frames.
     """
+    of_clips: dict[tuple[tuple[tuple[int, ...], ...], ...], list[int] | None] = {}
+    for clip in range(len(seeds.logits)):
+        seen = tuple(tuple(tuple(frames.nonzero().flatten().tolist()) for frames in mask[:, clip]) for mask in masks)
+        if seen not in of_clips:
+            of_clips[seen] = _picked_frames(seeds, seen, length)
+    positions, *others = of_clips.values()
+    if any(other != positions for other in others):
+        raise NoFrameLogits(
+            "the forward takes different frames of each clip of this batch, so that rows of different clips belong to "
+            "different frames; explain the clips one by one"
+        )
+    if positions is not None:
+        seeds.positions, seeds.classified = positions, length
+
+
+def _picked_frames(seeds: FrameSeeds, seen: tuple[tuple[tuple[int, ...], ...], ...], length: int) -> list[int] | None:
+    """The frames to which the rows of a clip belong; None if they stay as they are."""
     rows = seeds.logits.shape[1]
     of_averages = [sorted({frame for frames in of_layers for frame in frames}) for of_layers in seen]
-    parts = sorted(frames for of_layers in seen for frames in of_layers if not are_spread(frames, length))
+    parts = sorted(list(frames) for of_layers in seen for frames in of_layers if not are_spread(frames, length))
     if not parts:
-        return
+        return None
     frames, *others = sorted(of_averages)
     other = next((frames_of_other for frames_of_other in others if frames_of_other != frames), None)
     if other is None and rows != len(frames):  # the rows may be those of each part
@@ -165,13 +182,12 @@ def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], length: 
             "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
         )
     if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
-        return
+        return None
     if seeds.positions is None and rows == len(frames):
-        seeds.positions, seeds.classified = frames, length
-    elif seeds.positions is not None and seeds.classified == len(frames):
-        seeds.positions, seeds.classified = [frames[i] for i in seeds.positions], length
-    else:
-        raise NoFrameLogits(
-            f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
-            "nothing says where in the clip they are; pass a clip of these frames alone"
-        )
+        return frames
+    if seeds.positions is not None and seeds.classified == len(frames):
+        return [frames[i] for i in seeds.positions]
+    raise NoFrameLogits(
+        f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
+        "nothing says where in the clip they are; pass a clip of these frames alone"
+    )

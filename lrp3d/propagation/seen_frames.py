@@ -18,14 +18,14 @@ from lrp3d.twin.trace import Trace
 
 
 def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[Tensor]:
-    """For each average, masks (layers, t) of the frames of the clip that each of the first layers below it sees.
+    """For each average, masks (layers, b, t) of the frames of each clip that each of the first layers below it sees.
 
     Empty where nothing before the first layers picks frames.
 
     Args:
         record: the forward pass of a single pathway.
         averages: the averages over time.
-        layout: the layout of the clip.
+        layout: the layout of the clips.
     """
     axes = Layout(layout)
     starts = [first_layers(average.node) for average in averages]
@@ -38,13 +38,13 @@ def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> 
 
 
 def _seen_at(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor:
-    """A mask (t,) of the frames that are part of what a layer takes in."""
-    seen = torch.zeros(axes.sizes(clip, batch)["t"], dtype=torch.bool, device=clip.device)
+    """A mask (b, t) of the frames of each clip that are part of what a layer takes in."""
+    seen = torch.zeros(batch, axes.sizes(clip, batch)["t"], dtype=torch.bool, device=clip.device)
     everything = torch.ones(layer.shape, device=clip.device)
     for r, end in spread_down(layer.edge, everything, lambda step: isinstance(step, ClipInput)):
         if not isinstance(end, ClipInput):
             return torch.ones_like(seen)  # what ends above the clip may see all of it
-        seen |= axes.frames(r.abs()[None], batch)[0].any(0)
+        seen |= axes.frames(r.abs()[None], batch)[0] > 0
     return seen
 
 

@@ -41,6 +41,7 @@ from lrp3d.steps.step import (
     Step,
     Unsupported,
 )
+from lrp3d.steps.torch_nodes import picks_by_clip
 from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
@@ -183,6 +184,8 @@ def disorder(source_steps: list[list[bool]]) -> str:
     """The reason why the averaged entries are no series of frames."""
     if not source_steps:
         return "averages features of layers that have different numbers of time steps"
+    if source_steps is OF_EACH_CLIP:
+        return "averages other time steps of each clip of this batch: explain the clips one by one"
     if not all(any(steps) for steps in source_steps):
         return "averages constants beside the frames, which belong to no frame"
     if all(steps == source_steps[0] for steps in source_steps):
@@ -224,12 +227,25 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
                 for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)
             ]
         )
-    lengths = {len(mask) for ends in masks for mask in ends}
+    lengths = {mask.shape[1] for ends in masks for mask in ends}
     if len(lengths) != 1:
         return []
-    return torch.stack([torch.stack(ends).any(0) for ends in masks]).tolist()
+    return _of_all_clips(torch.stack([torch.stack(ends).any(0) for ends in masks]).tolist(), entries, has_time_axis)
 
 
+def _of_all_clips(
+    masks: list[list[list[bool]]], entries: Entries, has_time_axis: Callable[[Step], bool]
+) -> list[list[bool]]:
+    """Time steps (entries, t) from those of each clip (entries, b, t); `OF_EACH_CLIP` where clips choose their own."""
+    if any(steps != of_clips[0] for of_clips in masks for steps in of_clips):
+        nodes = downwards([entries.edge[0]], lambda node: (step := step_of(node)) is not None and has_time_axis(step))
+        if any(step_of(node) is None and picks_by_clip(node) for node in nodes):
+            return OF_EACH_CLIP
+    return [[any(of_step) for of_step in zip(*of_clips, strict=True)] for of_clips in masks]
+
+
+OF_EACH_CLIP = [[False], [False]]
+"""Stands for the time steps of entries that come from other steps in each clip of the batch."""
 MANY = 64  # averaged entries; if there are more, the time steps are found for all at once
 
 
@@ -257,13 +273,13 @@ def _by_labels(
         mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
         steps = [_over_time(number == i, batch, step, orders.get(step)) for i in range(entries.number)]
-        if positions is not None and positions.shape[1] != len(steps[0]):
+        if positions is not None and positions.shape[2] != steps[0].shape[1]:
             return []
         positions = torch.stack(steps) if positions is None else positions | torch.stack(steps)
     if positions is None:
         return []
     are_mixed, places = numbers([torch.stack(mixed).any(), positions])
-    return [] if are_mixed else places.bool().tolist()
+    return [] if are_mixed else _of_all_clips(places.bool().tolist(), entries, has_time_axis)
 
 
 def _shape_has_time_axis(step: Step) -> bool:
@@ -336,21 +352,24 @@ def _orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> di
 
 
 def _over_time(mask: Tensor, batch: int, step: Step, order: Tensor | None = None) -> Tensor:
-    """(t,): whether the mask is set anywhere at each time step of what a step makes.
+    """(b, t): whether the mask is set anywhere at each time step of what a step makes.
 
     The clip has time where its layout says so. Where the axes of a layer are unknown (it has no rule), time is the only
     axis along which the mask is set in part.
     """
     if isinstance(step, ClipInput) and step.layout is not None and step.layout.has_time:
-        return step.layout.frames(mask[None].float(), batch)[0].any(0)
+        return step.layout.frames(mask[None].float(), batch)[0] > 0
     if not _shape_has_time_axis(step) or (mask.dim() == 4 and len(mask) % batch):
         others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]
         parts = [part for axes in others if not bool((part := mask.any(axes)).all())]
-        return parts[0] if len(parts) == 1 else mask.new_ones(1)
+        return (parts[0] if len(parts) == 1 else mask.new_ones(1)).expand(batch, -1)
     if mask.dim() in (3, 5):
-        return mask.movedim(2, 0).flatten(1).any(1)
+        places = mask.movedim(2, 1)
+        if len(places) % batch:  # clips and places of a picture in one axis
+            return places.transpose(0, 1).flatten(1).any(1).expand(batch, -1)
+        return torch.unflatten(places, 0, (batch, -1)).transpose(1, 2).flatten(2).any(2)
     clip_by_clip = mask if order is None else mask[order.to(mask.device)]
-    return torch.unflatten(clip_by_clip, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    return torch.unflatten(clip_by_clip, 0, (batch, -1)).flatten(2).any(2)
 
 
 def spread_down(

@@ -54,6 +54,11 @@ def picks(node: Node) -> bool:
     return node.name().startswith(_PICKS) and not _takes_all(node)
 
 
+def picks_by_clip(node: Node) -> bool:
+    """Whether a node may take other values of each clip, at places that are computed."""
+    return bool(node.name().startswith(("Gather", "IndexBackward", "Take")))
+
+
 def axis_of(node: Node) -> int:
     """The axis along which a node of torch works, counted from the first one."""
     axis = _signed(node._saved_dim)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
+from lrp3d.forks import renewed_in_children
 from lrp3d.twin.swapping import inside_compiled
 
 EXPECTED = "model must be a torch.nn.Module, got "
@@ -172,3 +173,9 @@ def original_code() -> Iterator[None]:
 _lock = threading.Lock()
 _stances: list[Any] = []
 """What the first of the blocks in progress told torch, and None for each of the others."""
+
+
+@renewed_in_children
+def _renew() -> None:
+    global _lock
+    _lock = threading.Lock()

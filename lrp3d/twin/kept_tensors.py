@@ -19,12 +19,13 @@ def same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     # tensors became in the forward.
     with torch._C.DisableTorchFunction():
         had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
+        places = [_place(x) for x, *_ in had]
     try:
         yield
     finally:
         with torch._C.DisableTorchFunction():
-            for x, data, gradient, requires in had:
-                if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
+            for (x, data, gradient, requires), place in zip(had, places, strict=True):
+                if _place(x) != place:
                     x.data = data
                 if x.grad is not gradient:
                     x.grad = gradient
@@ -48,6 +49,15 @@ def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
                         x.detach().copy_(before)
 
 
+def _place(x: Tensor) -> tuple[int, ...]:
+    """Where the values of a tensor lie in memory; nothing is known of those with a layout of their own (sparse)."""
+    return (x.data_ptr(), *x.shape, *x.stride()) if _is_plain(x) else ()
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.layout == torch.strided and not x.is_nested
+
+
 def _version(x: Tensor) -> int:
     """How often a tensor was written to; torch does not count it for tensors that were made in inference mode."""
     return 0 if x.is_inference() else x._version
@@ -55,6 +65,8 @@ def _version(x: Tensor) -> int:
 
 def _differs(x: Tensor, before: Tensor) -> Tensor:
     """Whether two tensors differ, as a tensor of one value."""
-    if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
-        return torch.tensor(not torch.equal(x, before))
+    if not _is_plain(x):
+        return torch.tensor(False, device="cpu")  # only writes that torch counts are known of
+    if x.shape != before.shape or x.is_quantized:
+        return torch.tensor(not torch.equal(x, before), device="cpu")
     return (x != before).any()

@@ -11,8 +11,17 @@ from typing import Any
 
 import torch
 
+from lrp3d.forks import renewed_in_children
+
 _one_at_a_time = threading.RLock()
 """Generators and a model's buffers are those of the whole process, so that forwards of several threads take turns."""
+
+
+@renewed_in_children
+def _renew() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
 
 DIFFERS = (
     "draws random numbers, and what the model returns differs from run to run: switch the draws off, or pass seed= "
