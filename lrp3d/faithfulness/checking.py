@@ -33,6 +33,7 @@ from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.propagation.temporal_matrix import block_sum
 from lrp3d.transfer import placed
+from lrp3d.twin.kept_tensors import taking_gradients
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.trace import Trace
@@ -329,7 +330,7 @@ def _gradient_input(twin: Twin, clip: Tensor, chosen: Chosen, output: Output | N
     By the model's own forward; a row for each frame where the model has `frame_logits`, or returns frame logits, else
     one row.
     """
-    with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device):
+    with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device), taking_gradients(twin.model):
         x = clip.detach().clone().requires_grad_()
         own = getattr(twin.model, "frame_logits", None)
         logits = own(x) if callable(own) else chosen_of(twin.model(x), output)

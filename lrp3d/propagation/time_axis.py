@@ -24,6 +24,7 @@ from lrp3d.steps.graph import (
     downwards,
     edges_below,
     handed_down,
+    is_opaque,
     parents,
     step_of,
     through_torch,
@@ -43,6 +44,7 @@ from lrp3d.steps.step import (
 )
 from lrp3d.steps.torch_nodes import picks_by_clip
 from lrp3d.steps.writes import Written
+from lrp3d.tracing.advice import FOREIGN
 from lrp3d.transfer import numbers, placed
 
 
@@ -377,8 +379,8 @@ def spread_down(
 ) -> list[tuple[Tensor, Step]]:
     """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
 
-    Steps through which nothing can be handed in equal parts are ends as well. With `mixing`, only the summand of a sum
-    that mixes positions least gets it.
+    Steps through which nothing can be handed in equal parts are ends as well, as are nodes that nobody knows. With
+    `mixing`, only the summand of a sum that mixes positions least gets it.
     """
 
     def below_steps(node: Node) -> list[Node]:
@@ -397,9 +399,11 @@ def spread_down(
         return branches
 
     height = {node: i for i, node in enumerate(mixing)} if mixing else upwards(edge[0], below_steps)
-    ends = [(r, step) for r, node in handed_down(edge, r, height, below) if (step := step_of(node)) is not None]
+    found = handed_down(edge, r, height, below)
+    ends = [(r, Unsupported(FOREIGN) if is_opaque(node) else step_of(node)) for r, node in found]
+    known = [(r, step) for r, step in ends if step is not None]
     # A constant branch says nothing about time if there is another path down.
-    return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
+    return [end for end in known if not isinstance(end[1], ConstantOutput)] or known
 
 
 def _in_equal_parts(
@@ -408,7 +412,7 @@ def _in_equal_parts(
     """What each input of a node gets of `r`, at its output of that number; None where nothing is handed on."""
     step = step_of(node)
     if step is None:
-        return through_torch(node, number, r)
+        return None if is_opaque(node) else through_torch(node, number, r)
     if isinstance(step, RecurrentOutput):
         return [None, step.input_steps(r)]
     if isinstance(step, OverAxes):

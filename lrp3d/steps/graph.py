@@ -28,6 +28,11 @@ def step_of(node: Node) -> Step | None:
     return getattr(node, "step", None)
 
 
+def is_opaque(node: Node) -> bool:
+    """Whether a node is of an autograd function written in Python, which hands on gradients and nothing else."""
+    return step_of(node) is None and not callable(node)
+
+
 def edges_below(node: Node) -> tuple[Edge, ...]:
     """The edges to the inputs of a node, in their order; the edge of a constant has None in place of a node."""
     edges: tuple[Edge, ...] = node.next_functions

@@ -22,6 +22,10 @@ FOREIGN = (
     "is not visible to lrp3d (scripted or compiled code, or a custom autograd Function); "
     "use the plain module, or register the layer with lrp3d.register_layer"
 )
+GLOBAL_HOOK = (
+    "is a backward hook for all modules (register_module_full_backward_hook), which hides every module from lrp3d; "
+    "remove it, with handle.remove(), while you explain"
+)
 CHECKPOINT = (
     "is torch.utils.checkpoint, which hides what runs inside of it; pass use_reentrant=False, or turn checkpointing "
     "off: the output is the same"

@@ -14,11 +14,14 @@ from lrp3d.composites import Composite
 from lrp3d.steps.graph import Node, downwards, parents, step_of
 from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, PassThrough, Position, Step, Unsupported
 from lrp3d.steps.torch_nodes import REARRANGEMENTS, WITH_CONSTANTS
-from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
+from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, GLOBAL_HOOK, LOST
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.classifier import NESTED, positions_of
 
 _KNOWN = REARRANGEMENTS | WITH_CONSTANTS | {"torch::autograd::AccumulateGrad"}
+
+
+_ADVICE = {"CheckpointFunctionBackward": CHECKPOINT, "BackwardHookFunctionBackward": GLOBAL_HOOK}
 
 
 def unsupported(run: Tracer, output: Tensor) -> list[str]:
@@ -37,7 +40,7 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     below = {parent for node in foreign for parent in parents(node)}
     for node in foreign:
         if node not in below:  # of several foreign nodes in a row, the first is named
-            advice = CHECKPOINT if node.name() == "CheckpointFunctionBackward" else FOREIGN
+            advice = _ADVICE.get(node.name(), FOREIGN)
             problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {advice}"] = None
     if not reaches_clip and not problems:
         problems[f"output: {LOST}"] = None

@@ -40,10 +40,20 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
         if is_out_of_memory(error):
             raise
         shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+        advice = _without_values(model, error) or _other_type(model, clips) or hint
         raise ModelError(
             f"the model could not run on an input of shape {shapes}: {opening(error)}"
-            f"{_other_type(model, clips) or hint or _other_layout(clips, layout, error)}"
+            f"{advice or _other_layout(clips, layout, error)}"
         ) from error
+
+
+def _without_values(model: nn.Module, error: Exception) -> str:
+    """The end of an error message if a part of the model has no values; else an empty text."""
+    empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if not empty or "meta" not in str(error):
+        return ""
+    named = f"{empty[0]}, ..." if len(empty) > 1 else empty[0]
+    return f"; parameters of the model ({named}) are on the device meta, without values: load them"
 
 
 def _other_layout(clips: Sequence[Tensor], layout: str, error: Exception) -> str:

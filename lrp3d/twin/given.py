@@ -128,7 +128,7 @@ def programs_in(model: nn.Module) -> list[str]:
         if isinstance(module, torch.jit.ScriptModule):
             hidden = "scripted code that is not visible to lrp3d, a TorchScript program"
             lines.append(f"{name or 'the model'}: is {hidden}; {_ITS_MODULE}")
-        elif isinstance(module, torch.fx.GraphModule) and _is_exported(module):
+        elif _is_exported(module):
             lines.append(f"{name or 'the model'}: is an exported program; {_ITS_MODULE}")
         else:
             continue
@@ -139,8 +139,11 @@ def programs_in(model: nn.Module) -> list[str]:
 _ITS_MODULE = "pass the module that it was made from"
 
 
-def _is_exported(module: torch.fx.GraphModule) -> bool:
-    return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
+def _is_exported(module: nn.Module) -> bool:
+    if type(module).__module__ == "torch.export.unflatten":
+        return True
+    nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in nodes)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,24 @@ def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
                 if _version(x) != version or other:
                     with torch.inference_mode(x.is_inference()):
                         x.detach().copy_(before)
+
+
+@contextmanager
+def taking_gradients(model: nn.Module) -> Iterator[None]:
+    """Inside this block, copies stand for parameters and buffers that were made in inference mode, which have none."""
+    stood: list[tuple[dict[str, Any], str, Tensor]] = []
+    for module in model.modules():
+        held: list[dict[str, Any]] = [module._parameters, module._buffers]
+        for tensors in held:
+            for name, x in list(tensors.items()):
+                if x is not None and x.is_inference():
+                    stood.append((tensors, name, x))
+                    tensors[name] = nn.Parameter(x.clone()) if isinstance(x, nn.Parameter) else x.clone()
+    try:
+        yield
+    finally:
+        for tensors, name, x in stood:
+            tensors[name] = x
 
 
 def _place(x: Tensor) -> tuple[int, ...]:

@@ -61,6 +61,13 @@ def check_outermost() -> None:
         )
 
 
+class Floors(dict[Hashable, Tensor]):
+    """What a twin remembers of its floors; a copy, or a twin in another process, begins without any."""
+
+    def __reduce__(self) -> tuple[type[Floors], tuple[()]]:
+        return Floors, ()
+
+
 class Twin(nn.Module):
     """The relevance twin of a model; made by `convert`.
 
@@ -77,7 +84,7 @@ class Twin(nn.Module):
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
         self.memory: Memory = Memory()
-        self.floors: dict[Hashable, Tensor] = {}
+        self.floors: dict[Hashable, Tensor] = Floors()
         """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
         self._generators = copier.generators
         self._alive = copier.alive
