@@ -18,6 +18,7 @@ from lrp3d.commands.model_options import RANDOM, ModelChoice
 from lrp3d.commands.number_of_classes import labels_note
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.defaults import SIGMA
+from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
@@ -27,7 +28,6 @@ from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import class_logits
 from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.twin.twin import Twin
-from lrp3d.twin.untrained import CannotBeReset
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,9 @@ def _with_what_there_is(
         except CannotBeReset as error:
             if options.floor:
                 raise
-            return explain_tensor(target, temporal=temporal), [str(error).partition("; give")[0]]
+            return explain_tensor(target, temporal=temporal), [error.reason]
     except NoFrameLogits as error:
-        why = str(error).partition(". To explain")[0]
+        why = f"no temporal relevance here: {error.reason}"
         if options.motion:
             raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
         return explain_tensor(target, temporal=False), [why]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
+from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.faithfulness.games import (
     FILLS,
@@ -37,7 +38,7 @@ from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
-from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
+from lrp3d.twin.untrained import layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
 REDRAWN = 1_618_033
@@ -240,7 +241,7 @@ class _Subject:
             try:
                 networks[stage] = untrained(self.twin, REDRAWN, noise, only, one_clip, self.layout)
             except CannotBeReset as error:
-                warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
+                warnings.warn(f"'{stage}' is left out: {error.reason}", stacklevel=3)
         return networks
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from lrp3d.compute.bands import whole_axis
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.motion.frame_mixing import TIME, NoMotion
+from lrp3d.errors import NoMotion
+from lrp3d.motion.frame_mixing import TIME
 from lrp3d.motion.frames_of_values import FramesOfValues
 from lrp3d.motion.side_by_side import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.static_relevance import (

@@ -11,17 +11,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from lrp3d.errors import ModelError
+from lrp3d.errors import CannotBeReset as CannotBeReset
 from lrp3d.transfer import answers
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state, seed_torch
 from lrp3d.twin.swapping import name_of
 from lrp3d.twin.twin import Twin
-
-
-class CannotBeReset(ModelError):
-    """Some modules have parameters and no way to draw them anew; the message names them."""
 
 
 def untrained(
@@ -84,8 +80,9 @@ def untrained(
     if stuck:
         raise CannotBeReset(
             f"the untrained network cannot be made: {', '.join(list(stuck)[:3])}"
-            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset; give every parameter a module "
-            "with a method reset_parameters() that draws it, or explain without the floor"
+            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset",
+            "give every parameter a module with a method reset_parameters() that draws it, "
+            "or explain without the floor",
         )
     return Twin(copy, twin.composite)
 
@@ -98,7 +95,8 @@ def _refuse_scripts(model: nn.Module, copied: Sequence[nn.Module]) -> None:
         place = f"'{names[0]}'" if names and names[0] else "the model" if names else "a module"
         raise CannotBeReset(
             f"the untrained network cannot be made: {place} is scripted (TorchScript), so that its parameters cannot "
-            "be drawn anew without changing the model itself; give the module that was scripted"
+            "be drawn anew without changing the model itself",
+            "give the module that was scripted",
         )
 
 
