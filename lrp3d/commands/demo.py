@@ -129,6 +129,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
         trained=True,
+        random=False,
         labels=task.classes,
         frames=task.frames,
         size=task.size,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import RANDOM, ModelChoice
+from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.number_of_classes import labels_note
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.defaults import SIGMA
@@ -172,9 +172,9 @@ def _with_what_there_is(
     options: ClipOptions,
 ) -> tuple[Explanation, list[str]]:
     """The explanation with matrix and floor, as far as the model has them, and why it is without one of them."""
-    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
+    # The floor of random weights would be another draw of them.
     comparable = temporal and options.against is None and not options.where
-    floor = options.floor if options.floor is not None else comparable and not untrained
+    floor = options.floor if options.floor is not None else comparable and not choice.random
     try:
         try:
             return explain_tensor(target, temporal=temporal, floor=floor), []

@@ -25,7 +25,7 @@ from lrp3d.study.listing.rows import (
 )
 from lrp3d.study.listing.separated import separated
 from lrp3d.study.listing.spaced import SPLITS, spaced
-from lrp3d.study.listing.texts import few, is_address, lines_of, parsed, read_text, whole_number
+from lrp3d.study.listing.texts import PlaceError, few, is_address, lines_of, parsed, read_text, whole_number
 from lrp3d.video.folders import is_hidden
 
 __all__ = ["kinetics", "rows_of_file", "rows_of_folder", "something_json"]
@@ -60,8 +60,7 @@ def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
             raise ValueError("has comments only")
         listed = _rows_of_lines(lines, known)
     except ValueError as error:
-        problem = str(error).removeprefix("which ")
-        raise ValueError(f"{path.name}{', ' if problem.startswith(('line ', 'object ')) else ' '}{problem}") from None
+        raise ValueError(f"{path.name}{', ' if isinstance(error, PlaceError) else ' '}{error}") from None
     return replace(listed, notes=(*notes, *listed.notes))
 
 
@@ -75,7 +74,7 @@ def _is_json(line: str, text: str) -> bool:
         return False
     for json in (line, text):
         with contextlib.suppress(ValueError):
-            return isinstance(parsed(json, "which"), (list, dict))
+            return isinstance(parsed(json), (list, dict))
     return not PATH_AND_REST.match(line)
 
 
@@ -87,7 +86,7 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
         raise ValueError("has a header and no clip")
     number, line = lines[0]
     if line.startswith('"') and line.count('"') % 2:
-        raise ValueError(f"line {number}: a quote that is not closed: {line}")
+        raise PlaceError(f"line {number}", f"a quote that is not closed: {line}")
     separator = separator or separator_of(line)
     first = fields_of(lines[0][1], separator)
     if is_header(first) and not any(names_video(field) or _is_quoted(field) for field in first):
@@ -123,7 +122,7 @@ def something_json(text: str) -> list[Row]:
     >>> something_json('[{"id": "7", "label": "holding a cup", "template": "Holding [something]"}]')
     [Row(name='7', label='Holding something', places=(), frames=None)]
     """
-    stored = parsed(text, "which")
+    stored = parsed(text)
     if not isinstance(stored, list) or not all(isinstance(entry, dict) and "id" in entry for entry in stored):
         raise ValueError('is json, but no list of objects with "id" and "template"')
     return [_something_row(number, entry) for number, entry in enumerate(stored, 1)]
@@ -132,13 +131,13 @@ def something_json(text: str) -> list[Row]:
 def _something_row(number: int, entry: dict[str, Any]) -> Row:
     name, label = entry["id"], entry.get("template", entry.get("label"))
     if isinstance(name, bool) or not isinstance(name, (str, int)) or isinstance(label, (bool, float, list, dict)):
-        raise ValueError(f"object {number}: an id is text or a number, and a template is text, not {entry}")
+        raise PlaceError(f"object {number}", f"an id is text or a number, and a template is text, not {entry}")
     try:
         if isinstance(label, str):
             label = class_of(re.sub(r"[\[\]]", "", label))
         return Row(clip_name(str(name)), label)
     except ValueError as error:
-        raise ValueError(f"object {number}: {error}") from None
+        raise PlaceError(f"object {number}", f"{error}") from None
 
 
 def rows_of_folder(folder: Path) -> Listed:

@@ -20,7 +20,7 @@ from lrp3d.study.listing.columns import (
 )
 from lrp3d.study.listing.rows import Lines, Listed, Row, class_of, clip_name, each_line, frames_from, names_video
 from lrp3d.study.listing.spaced import spaced
-from lrp3d.study.listing.texts import whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["kinetics", "rows_below"]
 
@@ -45,9 +45,10 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
     keys = [key_of(name) for name in header]
     if "youtubeid" in keys:
         if missing_columns := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
-            raise ValueError(
-                f"line {number}: its header names youtube_id and no {' and no '.join(missing_columns)}; "
-                "a clip of Kinetics is named by all three"
+            raise PlaceError(
+                f"line {number}",
+                f"its header names youtube_id and no {' and no '.join(missing_columns)}; "
+                "a clip of Kinetics is named by all three",
             )
         read = [key_of(name) for name in ("youtube_id", "time_start", "time_end")]
         used = [column_of(header, CLASSES), *(column for column, key in enumerate(keys) if key in read)]
@@ -56,7 +57,7 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
     if path is None:
-        raise ValueError(f"line {number}: its header names no column of paths: {line}")
+        raise PlaceError(f"line {number}", f"its header names no column of paths: {line}")
     table = _Table(header, separator, path, label)
     used = [path, label, table.frames]
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lrp3d.filenames import extension
 from lrp3d.study.listing.columns import unquoted
-from lrp3d.study.listing.texts import whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 __all__ = [
@@ -78,7 +78,7 @@ def each_line(lines: Lines, form: Callable[[str], Row]) -> list[Row]:
         try:
             rows.append(form(line))
         except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from None
+            raise PlaceError(f"line {number}", str(error)) from None
     return rows
 
 

@@ -18,6 +18,8 @@ from lrp3d.printed import printable
 
 __all__ = [
     "MOST_CLASSES",
+    "NotJsonError",
+    "PlaceError",
     "few",
     "in_digits",
     "is_address",
@@ -36,6 +38,21 @@ _BOMS = (  # the longer ones first, because one begins with the other
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+class PlaceError(ValueError):
+    """Something is wrong at one place of a file, such as "line 3"; without a place it would be about all of it."""
+
+    def __init__(self, place: str, problem: str):
+        super().__init__(f"{place}: {problem}")
+
+
+class NotJsonError(ValueError):
+    """A text is no json, so that it may be something else; any other error is about what a json holds."""
+
+
+class _RepeatedKeyError(ValueError):
+    """An object of a json text gives one key twice."""
 
 
 def read_text(path: Path, expected: str) -> str:
@@ -116,26 +133,31 @@ def lines_of(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
 
 
-def parsed(text: str, name: str) -> Any:
-    """Returns what a json text holds; raises ValueError where it is no json, or gives one key twice."""
+def parsed(text: str) -> Any:
+    """Returns what a json text holds.
+
+    Raises:
+        NotJsonError: (a ValueError) it is no json, or not all of one.
+        ValueError: it gives one key twice, or cannot be read; the message goes on after the name of a file.
+    """
 
     def refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-            raise ValueError(f"{name} gives {twice!r} twice")
+            raise _RepeatedKeyError(f"gives {twice!r} twice")
         return mapping
 
     try:
         return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=refuse_repeated_keys)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is no complete json: {error}") from None
-    except ValueError as error:
-        if str(error).startswith(name):
-            raise
-        raise ValueError(f"{name} is json with a number of thousands of digits") from None
+        raise NotJsonError(f"is no complete json: {error}") from None
+    except _RepeatedKeyError:
+        raise
+    except ValueError:
+        raise ValueError("is json with a number of thousands of digits") from None
     except RecursionError:
-        raise ValueError(f"{name} is json that nests too deeply for lists and labels") from None
+        raise ValueError("is json that nests too deeply for lists and labels") from None
 
 
 def whole_number(text: str) -> int | None:

@@ -100,10 +100,10 @@ def run(
     study.tidy()
     mine = shard.take(blocks(study.items, batch_size))
     done, problems = study.sound((item.number for block in mine for item in block), keep_relevance)
-    strays = sorted(number for number in study.done() if number >= len(study.items))
-    problems += [f"{study.record_path(number)} is of no clip of the list; delete it" for number in strays]
     for problem in problems:
-        warnings.warn(problem if problem.endswith("delete it") else f"{problem}: made anew", stacklevel=2)
+        warnings.warn(f"{problem}: made anew", stacklevel=2)
+    for number in sorted(number for number in study.done() if number >= len(study.items)):
+        warnings.warn(f"{study.record_path(number)} is of no clip of the list; delete it", stacklevel=2)
     todo = [block for block in mine if not all(item.number in done for item in block)]
     outcome = Outcome(before=sum(item.number in done for block in mine for item in block))
     name = f"shard {shard.rank} of {shard.world}" if shard.world > 1 else ""
