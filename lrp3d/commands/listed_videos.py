@@ -49,11 +49,10 @@ class ListedVideos:
         Raises:
             ValueError: no video could be read; of a single one the error is its own.
         """
-        import torch
-
         from lrp3d.commands import one_clip
+        from lrp3d.transfer import device_of_model
 
-        device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+        device = device_of_model(choice.model)
         for video in self.given:
             try:
                 clip = one_clip.read(video.path, choice).tensor

@@ -30,6 +30,7 @@ from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
 from lrp3d.suggestions import did_you_mean
+from lrp3d.video.pixels import black_and_white
 
 SEED = 0
 CLASSES = 400  # of a model without trained weights
@@ -68,10 +69,7 @@ class ModelChoice:
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
         stated: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
-        if stated is not None:
-            return stated
-        pairs = list(zip(self.mean, self.std, strict=True))
-        return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
+        return black_and_white(self.mean, self.std) if stated is None else stated
 
 
 def _other_names(labels: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:

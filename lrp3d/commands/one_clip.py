@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lrp3d import video
@@ -27,6 +26,7 @@ from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import class_logits
 from lrp3d.propagation.frame_seeds import NoFrameLogits
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import Twin
 
 
@@ -109,7 +109,7 @@ def explain_clip(
     options: ClipOptions,
 ) -> ExplainedClip:
     """Explain one clip; a model without frame logits is explained without a matrix, and a note says so."""
-    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+    device = device_of_model(choice.model)
     started = time.perf_counter()
     notes = [*choice.notes, *clip.notes, *clip.lost]
     temporal = len(clip.pixels) > 1

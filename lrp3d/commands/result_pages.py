@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,6 +56,7 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
 def picture(pixels: Tensor) -> str:
     """A strip of frames (t, h, w, 3), evenly spaced, as the address of a JPEG."""
     from lrp3d.extras import missing
+    from lrp3d.figures.embedded import address_of
 
     try:
         from PIL import Image
@@ -68,6 +67,4 @@ def picture(pixels: Tensor) -> str:
     image = Image.fromarray(chosen.permute(1, 0, 2, 3).flatten(1, 2).contiguous().numpy())
     if image.height > HEIGHT:
         image = image.resize((image.width * HEIGHT // image.height, HEIGHT))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address_of(image, "jpeg", quality=85)

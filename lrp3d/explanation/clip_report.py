@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -30,6 +28,7 @@ from lrp3d.explanation.wording import (
 )
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
+from lrp3d.figures.embedded import address_of, data_address
 from lrp3d.figures.pages import filled
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.files import as_json
@@ -184,8 +183,7 @@ def _floor(explanation: Explanation, clip: int, random_weights: bool) -> str:
         pictures["above it"] = torch.where(is_counted, matrix - floor, 0.0).clamp(min=0)
     top = max(float(matrix.abs().max()), float(floor.abs().max()))
     figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
-        f"<figcaption>{name}</figcaption></figure>"
+        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
         for name, values in pictures.items()
     )
     sentence = _sentence(above_floor(explanation, clip))
@@ -211,8 +209,7 @@ def _motion(explanation: Explanation, clip: int) -> str:
     if is_part(share):
         caption += "; that is of the clip's map, and rows of the matrices have shares of their own"
     figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
-        f"<figcaption>{name}</figcaption></figure>"
+        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
         for name, values in parts.items()
     )
     return (
@@ -249,8 +246,8 @@ def _inside(explanation: Explanation, clip: int) -> str:
 
 
 def _picture(values: Tensor, top: float) -> str:
-    """A picture with a given scale: from 0 to `top`, or from `-top` to `top` if there are both signs."""
-    return base64.b64encode(png(values, top)).decode()
+    """The address of a picture with a given scale: 0 to `top`, or `-top` to `top` if there are both signs."""
+    return data_address(png(values, top))
 
 
 PARTS = 4  # of a clip, for the comparison of the map and the matrix
@@ -323,13 +320,11 @@ def _picture_of(image: np.ndarray) -> str:
     """A frame as the page embeds it: a small one without loss, a larger one as a JPEG."""
     from PIL import Image  # matplotlib depends on it
 
-    picture, buffer = Image.fromarray(image), io.BytesIO()
+    picture = Image.fromarray(image)
     if max(image.shape[:2]) <= SHARP:
-        picture.save(buffer, "PNG")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return address_of(picture, "png")
     picture.thumbnail((LARGEST, LARGEST))
-    picture.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address_of(picture, "jpeg", quality=QUALITY)
 
 
 def _temporal(

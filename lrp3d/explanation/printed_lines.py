@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lrp3d.explanation.wording import channel_words, conservation_words, rows_without_relevance
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
@@ -40,7 +40,7 @@ def text_of(explanation: Explanation) -> str:
 
 def _several(texts: list[str]) -> str:
     """The first of some texts, one for each clip."""
-    return f"[{', '.join(texts[:SHOWN])}{', ...' if len(texts) > SHOWN else ''}]"
+    return f"[{few(texts, SHOWN)}]"
 
 
 def _numbers(values: Tensor, form: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lrp3d.metrics.excess_span import SPAN_SHARE
+from lrp3d.printed import few
 
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
@@ -75,8 +76,7 @@ def rows_without_relevance(atr: Tensor) -> str:
         return ""
     if len(rows) == len(atr):
         return f"for all {len(rows)} frame logits"
-    listed = ", ".join(rows[:SHOWN_ROWS]) + (", ..." if len(rows) > SHOWN_ROWS else "")
-    return f"for the frame logit{'s' * (len(rows) > 1)} {listed} of {len(atr)}"
+    return f"for the frame logit{'s' * (len(rows) > 1)} {few(rows, SHOWN_ROWS)} of {len(atr)}"
 
 
 def motion_words(share: float, contrastive: bool = True) -> str:

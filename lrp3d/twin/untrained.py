@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from lrp3d.errors import CannotBeReset as CannotBeReset
-from lrp3d.transfer import answers
+from lrp3d.transfer import answers, device_of_model
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state, seed_torch
@@ -50,7 +50,7 @@ def untrained(
             forward uses a parameter of no module, or a scripted module, whose parameters are the model's own.
         ModelError: the model cannot run on the noise.
     """
-    device = next((x.device for x in twin.model.parameters()), torch.device("cpu"))
+    device = device_of_model(twin.model)
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         copier = Copier(shared=False)
         copy = cast(nn.Module, copier(twin.model, ""))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lrp3d.printed import few
 from lrp3d.video.paths import open_regular
 from lrp3d.video.timeline import Timeline
 
@@ -52,7 +53,7 @@ def _hole_sentences(name: str, timeline: Timeline) -> list[str]:
     holes = timeline.holes()
     if not holes:
         return []
-    places = ", ".join(f"{start:.2f} and {end:.2f} s" for start, end in holes[:3]) + (", ..." if len(holes) > 3 else "")
+    places = few([f"{start:.2f} and {end:.2f} s" for start, end in holes], 3)
     usual = timeline.spacing()[0]
     return [f"{name} has no pictures between {places}, and elsewhere one each {usual:.3g} s: some may be lost"]
 

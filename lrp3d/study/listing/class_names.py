@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lrp3d.filenames import extension
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
 from lrp3d.study.listing.packaged import packaged_labels
 from lrp3d.study.listing.texts import (
     MOST_CLASSES,
     NotJsonError,
-    few,
     in_digits,
     lines_of,
     on_one_line,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.filenames import extension
+from lrp3d.printed import few
 from lrp3d.study.listing.columns import fields_of, is_header, separator_of
 from lrp3d.study.listing.headed import kinetics, rows_below
 from lrp3d.study.listing.rows import (
@@ -25,7 +26,7 @@ from lrp3d.study.listing.rows import (
 )
 from lrp3d.study.listing.separated import separated
 from lrp3d.study.listing.spaced import SPLITS, spaced
-from lrp3d.study.listing.texts import PlaceError, few, is_address, lines_of, parsed, read_text, whole_number
+from lrp3d.study.listing.texts import PlaceError, is_address, lines_of, parsed, read_text, whole_number
 from lrp3d.video.folders import is_hidden
 
 __all__ = ["kinetics", "rows_of_file", "rows_of_folder", "something_json"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.rows import Listed, Row
-from lrp3d.study.listing.texts import few
 
 __all__ = ["from_zero", "list_notes", "refuse_numbers_that_are_names"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import fields_of
 from lrp3d.study.listing.rows import Lines, Listed, Row, class_of, clip_name, each_line, frame_folder, names_video
-from lrp3d.study.listing.texts import PlaceError, few, whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["delimited", "separated"]
 

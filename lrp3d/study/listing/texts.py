@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ __all__ = [
     "MOST_CLASSES",
     "NotJsonError",
     "PlaceError",
-    "few",
     "in_digits",
     "is_address",
     "lines_of",
@@ -181,16 +180,6 @@ def in_digits(number: int) -> str:
     ('10000000', '-3', 'of more than 18 digits')
     """
     return str(number) if abs(number) < 10**18 else "of more than 18 digits"
-
-
-def few(values: Iterable[Any], most: int = 5) -> str:
-    """Joins the first few of some things, for a sentence.
-
-    >>> few(range(9)), few(["a", "b"])
-    ('0, 1, 2, 3, 4, ...', 'a, b')
-    """
-    listed = list(values)
-    return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
 
 
 def is_address(text: str) -> bool:

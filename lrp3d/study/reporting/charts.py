@@ -11,6 +11,7 @@ import numpy as np
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
 from lrp3d.figures.colours import LIGHT, WINDOW
+from lrp3d.figures.heatmap import ROWS
 from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
 from lrp3d.printed import printable
@@ -77,7 +78,7 @@ def heatmaps(
         text, properties = lettered(printable(title))
         axes.set_title(in_lines(text, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **properties)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
-        axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
+        axes.set_ylabel(ROWS.format(unit) if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
         empty.set_visible(False)
     return figure

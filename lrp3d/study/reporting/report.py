@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from lrp3d.figures.embedded import data_address
 from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
@@ -151,8 +151,8 @@ def _embedded(chart: Chart, prefix: str) -> str:
         return drawing.replace(
             "<svg ", f'<svg class="chart" role="img" aria-label="{title}" style="--wide:{width}px" ', 1
         )
-    data = base64.b64encode(chart.png()).decode()
-    return f'<img width="{width}" style="--wide:{width}px" src="data:image/png;base64,{data}" alt="{title}">'
+    address = data_address(chart.png())
+    return f'<img width="{width}" style="--wide:{width}px" src="{address}" alt="{title}">'
 
 
 def report(

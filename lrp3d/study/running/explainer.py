@@ -23,8 +23,10 @@ from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, convert
+from lrp3d.video.pixels import black_and_white
 
 __all__ = ["Explainer", "LoneLogit", "Part", "is_out_of_memory"]
 
@@ -128,7 +130,7 @@ class Explainer:
         self.time: TimeVariants | None = (
             TimeVariants(self.twin, time, contrastive, sigma, layout=layout, **more) if time else None
         )
-        self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.device: torch.device = device_of_model(model)
         # Without a given range it is that of all clips together where they share an axis with frames.
         alone = "b" not in axes.groups and input_range is None and self.twin.input_range is None
         self.at_once: int | None = 1 if alone else None
@@ -216,7 +218,7 @@ class Explainer:
         if explanation.positions is not None:
             positions = torch.tensor(explanation.positions)
             own = frames_of_columns(positions, positions, frames, columns)
-        black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
+        black, _ = black_and_white(self.mean, self.std)
         options: dict[str, Any] = {"fill": fill, "value": black, "own": own, "frame_logits": self._frame_logits}
         options["chunk_size"] = 1 if self.seeds_at_once == 1 else None
         rows = self._rows(clips)
