@@ -7,7 +7,6 @@ Patterns are einops patterns over the letters b c t h w, with or without spaces:
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import einops
 import torch
 from torch import Tensor
+
+from lrp3d.callers import warn
 
 COLOURS = 3
 IMAGE = {2: "b c", 3: "b c l", 4: "b c h w"}
@@ -190,17 +191,16 @@ def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
     )
 
 
-def warn_of_layout(clips: Sequence[Tensor], layout: str, stacklevel: int = 3) -> None:
+def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
     """Warns if `layout` is probably wrong about frames and channels."""
     for x in clips:
         if x.dim() == 4 and Layout(layout).axes == 5 and x.shape[1] > COLOURS and x.shape[1] % COLOURS == 0:
-            warnings.warn(
+            warn(
                 f"a clip of shape {tuple(x.shape)} was read as images of {x.shape[1]} channels, so nothing is said of "
-                "time; if its channels are those of frames, pass layout='b (t c) h w'",
-                stacklevel=stacklevel,
+                "time; if its channels are those of frames, pass layout='b (t c) h w'"
             )
         if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
-            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=stacklevel)
+            warn(f"relevance is summed over what may be no frames{hint}")
 
 
 def laid_out(clip: Tensor, layout: str) -> Tensor:

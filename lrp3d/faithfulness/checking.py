@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrp3d.callers import warn
 from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
 from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
@@ -120,7 +120,7 @@ def check(
     singles = [clip[None] for x in batches for clip in x]
     subject.squashed = logits_note(subject.record(singles[0]).left_out).get("logits", "")
     if subject.left_out and "gradient x input" in methods:
-        warnings.warn(f"gradient x input is left out: {subject.left_out}", stacklevel=2)
+        warn(f"gradient x input is left out: {subject.left_out}")
     classes = _classes_of(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
@@ -241,7 +241,7 @@ class _Subject:
             try:
                 networks[stage] = untrained(self.twin, REDRAWN, noise, only, one_clip, self.layout)
             except CannotBeReset as error:
-                warnings.warn(f"'{stage}' is left out: {error.reason}", stacklevel=3)
+                warn(f"'{stage}' is left out: {error.reason}")
         return networks
 
 

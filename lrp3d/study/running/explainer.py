@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d import video
+from lrp3d.callers import warn
 from lrp3d.composites import Composite
 from lrp3d.defaults import CENTRED, LAYOUT, SEGMENT, SIGMA
 from lrp3d.explain import explain
@@ -181,7 +181,7 @@ class Explainer:
         else:
             self.seeds_at_once = 1
             tried = "one frame logit at a time from now on"
-        warnings.warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}", stacklevel=3)
+        warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}")
         return None
 
     def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> Findings:

@@ -18,13 +18,13 @@ import json
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from lrp3d.callers import warn
 from lrp3d.defaults import LAYOUT
 from lrp3d.errors import AdvisedError
 from lrp3d.files import write_text
@@ -184,7 +184,7 @@ class Study:
             except UnicodeDecodeError:
                 raise StudyError(f"{path}, line {line}, holds bytes that are no UTF-8", "delete that line") from None
             except (ValueError, LookupError, TypeError, RecursionError):
-                warnings.warn(f"{path}, line {line}, is damaged and counts as no failure", stacklevel=2)
+                warn(f"{path}, line {line}, is damaged and counts as no failure")
         done = self.done()
         return {number: reason for number, reason in sorted(reasons.items()) if number not in done}
 
