@@ -35,7 +35,7 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
         facts: what holds for all of it, a paragraph each.
         sections: its parts, from top to bottom.
     """
-    from lrp3d.figures.pages import filled
+    from lrp3d.figures.pages import fill_template
 
     body = "".join(f'<p class="quiet">{html.escape(printable(fact))}</p>' for fact in facts)
     for table, strips, words in sections:
@@ -50,7 +50,7 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
             f'<p class="note"><b>{html.escape(word)}</b>: {html.escape(meaning)}</p>' for word, meaning in words.items()
         )
         body += f'<section>{heading}<div class="scroll">{table.html()}</div>{pictures}{note}</section>'
-    return filled("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})
+    return fill_template("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})
 
 
 def picture(pixels: Tensor) -> str:

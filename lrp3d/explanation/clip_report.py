@@ -29,7 +29,7 @@ from lrp3d.explanation.wording import (
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.embedded import address_of, data_address
-from lrp3d.figures.pages import filled
+from lrp3d.figures.pages import fill_template
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.files import as_json
 from lrp3d.metrics.atr import frame_atr, frame_windows
@@ -126,7 +126,7 @@ def report(
         # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
-    return filled("lrp3d.explanation", "report.html", parts)
+    return fill_template("lrp3d.explanation", "report.html", parts)
 
 
 def _only_through(explanation: Explanation) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.explanation.display import png
 from lrp3d.extras import missing
 from lrp3d.figures.embedded import address_of, data_address
-from lrp3d.figures.pages import filled
+from lrp3d.figures.pages import fill_template
 from lrp3d.files import as_json
 from lrp3d.printed import printable
 
@@ -44,7 +44,7 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
         # No text may end the script that contains it.
         "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
     }
-    return filled("lrp3d.whole_video", "timeline.html", parts)
+    return fill_template("lrp3d.whole_video", "timeline.html", parts)
 
 
 def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lrp3d.study.listing.headed import kinetics, rows_below
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
     Lines,
-    Listed,
+    ListedRows,
     Row,
     class_of,
     clip_name,
@@ -34,7 +34,7 @@ __all__ = ["kinetics", "rows_of_file", "rows_of_folder", "something_json"]
 _YOUTUBE = re.compile(r"[\w-]{11}")
 
 
-def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
+def rows_of_file(path: Path, known: Collection[str] = ()) -> ListedRows:
     """Reads the rows of a list file, whose first line tells its form.
 
     Args:
@@ -53,7 +53,7 @@ def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
         raise ValueError(f"{path.name} is empty")
     try:
         if extension(path) == ".json" or _is_json(written[0][1], text):
-            return Listed(something_json(text))
+            return ListedRows(something_json(text))
         comments = [number for number, line in written if line.startswith("#")]
         notes = [f"lines that begin with # are skipped ({few(comments)})"] if comments else []
         lines = [(number, line) for number, line in written if not line.startswith("#")]
@@ -79,7 +79,7 @@ def _is_json(line: str, text: str) -> bool:
     return not PATH_AND_REST.match(line)
 
 
-def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
+def _rows_of_lines(lines: Lines, known: Collection[str]) -> ListedRows:
     separator = None
     if match := re.fullmatch(r'"?sep=(.)"?', lines[0][1], re.IGNORECASE):  # spreadsheets write it before the header
         separator, lines = match[1], lines[1:]
@@ -97,7 +97,7 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
     if all(_is_kinetics(fields_of(line, separator)) for _, line in lines):
         header = ["label", "youtube_id", "time_start", "time_end"]
         rows = each_line(lines, lambda line: kinetics(header, fields_of(line, separator)))
-        return Listed(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
+        return ListedRows(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     return separated(lines, separator, known)
 
 
@@ -141,7 +141,7 @@ def _something_row(number: int, entry: dict[str, Any]) -> Row:
         raise PlaceError(f"object {number}", f"{error}") from None
 
 
-def rows_of_folder(folder: Path) -> Listed:
+def rows_of_folder(folder: Path) -> ListedRows:
     """Reads a folder with one folder of videos, or of frame folders, for every class.
 
     Raises:
@@ -164,4 +164,4 @@ def rows_of_folder(folder: Path) -> Listed:
         # Sorted as names they would be sorted as text: 10 would come before 2.
         notes.append("the folders' names are taken for numbers of classes")
         rows = [Row(row.name, class_of(str(row.label))) for row in rows]
-    return Listed(rows, tuple(notes))
+    return ListedRows(rows, tuple(notes))

@@ -16,7 +16,7 @@ __all__ = [
     "PATH_AND_REST",
     "VIDEO_SUFFIXES",
     "Lines",
-    "Listed",
+    "ListedRows",
     "Row",
     "class_of",
     "clip_name",
@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRows:
     """The rows of a list, with one sentence for each decision that was made while reading them."""
 
     rows: list[Row]

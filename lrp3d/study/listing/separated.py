@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import fields_of
-from lrp3d.study.listing.rows import Lines, Listed, Row, class_of, clip_name, each_line, frame_folder, names_video
+from lrp3d.study.listing.rows import Lines, ListedRows, Row, class_of, clip_name, each_line, frame_folder, names_video
 from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["delimited", "separated"]
 
 
-def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> Listed:
+def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> ListedRows:
     """Reads ``path,label`` and the other forms of `delimited`; drops a header in unknown words where it must be one.
 
     Args:
@@ -38,8 +38,8 @@ def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> List
     may_be_title = not any(separator in field or whole_number(field) is not None for field in columns[0])
     if may_be_title and _is_title(rows, lines[0], known):
         number, line = lines[0]
-        return Listed(rows[1:], (f"line {number} is taken for a header and skipped ({line})", *notes))
-    return Listed(rows, tuple(notes))
+        return ListedRows(rows[1:], (f"line {number} is taken for a header and skipped ({line})", *notes))
+    return ListedRows(rows, tuple(notes))
 
 
 def delimited(fields: Sequence[str]) -> Row:

@@ -9,7 +9,7 @@ from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
     Lines,
-    Listed,
+    ListedRows,
     Row,
     class_of,
     clip_name,
@@ -37,7 +37,7 @@ class _End:
     """Whether the class was found because its name is known."""
 
 
-def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False) -> Listed:
+def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False) -> ListedRows:
     """Reads ``path label``, ``folder total_frames label`` or ``folder start end label``, split from the right.
 
     A path ends with its suffix. A name without one may hold spaces and end with numbers, so the line that ends with the
@@ -81,7 +81,7 @@ def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False)
 
     rows = each_line(lines, row)
     _refuse_longer_names(lines, ends, rows, known)
-    return Listed(rows, tuple(_notes(rows, ends)))
+    return ListedRows(rows, tuple(_notes(rows, ends)))
 
 
 def _ends(lines: Lines, known: Collection[str]) -> dict[str, _End]:

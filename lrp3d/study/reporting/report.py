@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from lrp3d.figures.embedded import data_address
-from lrp3d.figures.pages import filled
+from lrp3d.figures.pages import fill_template
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
@@ -95,7 +95,7 @@ class Report:
             items = "".join(f"<li>{in_html(sentence)}</li>" for sentence in self.missing)
             body.append(f'<section id="not-made"><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
         parts = {"title": in_html(self.title), "body": "\n".join([*head, _contents(titles), *body])}
-        return filled("lrp3d.study.reporting", "page.html", parts)
+        return fill_template("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
         """Writes report.md, report.html, tables and figures, each complete or not at all; yields their paths.
