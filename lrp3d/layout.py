@@ -151,9 +151,8 @@ class Layout:
                 f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        if (
-            values.device.type == "cpu" and x.device.type != "cpu"
-        ):  # on a GPU, values of a tensor have to be waited for, those of numbers do not
+        # On a GPU, values of a tensor have to be waited for, those of numbers do not.
+        if values.device.type == "cpu" and x.device.type != "cpu":
             values = torch.stack([x.new_full((), value) for value in values.tolist()])
         return values.to(x.device).expand(channels)
 

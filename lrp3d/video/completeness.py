@@ -16,13 +16,8 @@ _ASF = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 _ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
 _MOST_OF_A_HEADER = 2**16
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
-_STATING = (
-    "matroska",
-    "mov,",
-    "flv",
-    "asf",
-    "mxf",
-)  # containers whose header states a duration; for others FFmpeg would guess
+# Containers whose header states a duration; for others FFmpeg would guess.
+_STATING = ("matroska", "mov,", "flv", "asf", "mxf")
 
 
 def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:

@@ -336,7 +336,7 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
 
 
 def style_axes(axes: Axes) -> None:
-    """Gives axes the look of all charts: small numbers, lines of a grid behind the data, and open at the top and right."""
+    """Gives axes the look of all charts: small numbers, a grid behind the data, no lines at the top and right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=SMALL)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
