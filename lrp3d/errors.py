@@ -27,3 +27,27 @@ class UnsupportedOperation(NotImplementedError):
 
 class ModelError(ValueError, RuntimeError):
     """The model could not run on its input; its own error is the cause of this one."""
+
+
+class NoMotion(ValueError):
+    """Relevance cannot be split into motion and appearance here; the message says where."""
+
+
+class AdvisedError(ValueError):
+    """An error whose message is a reason and, if there is any, an advice; each is an attribute as well.
+
+    >>> error = AdvisedError("the file is damaged", "delete it")
+    >>> str(error), error.reason
+    ('the file is damaged; delete it', 'the file is damaged')
+    """
+
+    def __init__(self, reason: str, advice: str = ""):
+        self.reason, self.advice = reason, advice
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+
+    def __reduce__(self) -> tuple[type[AdvisedError], tuple[str, str]]:
+        return type(self), (self.reason, self.advice)
+
+
+class CannotBeReset(AdvisedError):
+    """Some modules have parameters and no way to draw them anew; the reason names them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ParamSpec
@@ -11,6 +10,7 @@ from typing import ParamSpec
 import torch
 from torch import Tensor, nn
 
+from lrp3d.callers import warn
 from lrp3d.checks import (
     Against,
     check_axes,
@@ -239,9 +239,9 @@ def explain(
         )
         warn_of_what_is_missing(clips)
         if not (temporal and clips.has_time):
-            warn_of_layout(pathways, layout, stacklevel=4)
+            warn_of_layout(pathways, layout)
             if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):
-                warnings.warn(what, stacklevel=3)
+                warn(what)
             return _without_matrix(clips, channels)
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)

@@ -8,7 +8,7 @@ import shutil
 import sys
 
 REQUIREMENTS = {"av": "av>=12", "matplotlib": "matplotlib>=3.7", "tqdm": "tqdm>=4.60", "shtab": "shtab>=1.6"}
-"""The packages of each extra in setup.cfg, which every package index has, even if it does not have lrp3d."""
+"""What to install for each extra in setup.cfg: the packages themselves, as an index may lack lrp3d."""
 NAMES = {"av": "PyAV"}
 ON_THE_INDEX = {"mmaction": "mmaction2 mmengine mmcv-lite"}
 """Further packages whose name on a package index differs from the name to import, or that need others."""

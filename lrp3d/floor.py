@@ -17,6 +17,7 @@ import einops
 import torch
 from torch import Tensor
 
+from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import Layout
 from lrp3d.metrics.atr import row_shares
 from lrp3d.twin.ranges import ends_of, range_per_pathway
@@ -26,6 +27,8 @@ from lrp3d.twin.untrained import untrained
 LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
 KEPT = 16  # settings whose floors a twin keeps
 UNKNOWN = (-1.0, 1.0)  # the range of inputs if none is given
+REFUSALS = (ModelError, ValueError, AssertionError, LookupError, UnsupportedOperation)
+"""How networks refuse frames of another size: sizes are asserted or looked up, or windows do not fit any more."""
 
 Rows = Callable[[Twin, Any], Tensor]
 """The matrix (b, n, t) of an untrained twin on some noise."""
@@ -48,23 +51,24 @@ def floor_shares(
     Raises:
         CannotBeReset: the parameters of some modules cannot be drawn again.
     """
+    ranges = range_per_pathway(twin.input_range if input_range is None else input_range, pathways, layout)
     key = (
         key,
         draws,
         layout,
-        str(input_range),
         *((_without_clips(x, layout), x.dtype, x.device) for x in pathways),
+        *(None if ends is None else tuple(tuple(end.tolist()) for end in ends_of(ends)) for ends in ranges),
     )
     if key not in twin.floors:
         if len(twin.floors) >= KEPT:  # a new lambda for `output=` with every clip is another setting every time
             del twin.floors[next(iter(twin.floors))]
-        twin.floors[key] = _measure(twin, pathways, layout, input_range, rows, draws)
+        twin.floors[key] = _measure(twin, pathways, layout, ranges, rows, draws)
     return twin.floors[key]
 
 
-def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows, draws: int) -> Tensor:
-    ranges = range_per_pathway(twin.input_range if input_range is None else input_range, pathways, layout)
-
+def _measure(
+    twin: Twin, pathways: Sequence[Tensor], layout: str, ranges: Sequence[Any], rows: Rows, draws: int
+) -> Tensor:
     def shares(seed: int, every: int = 1) -> Tensor:
         """The shares in the network that is drawn with one seed, on noise with every `every`-th pixel."""
         generator = torch.Generator().manual_seed(seed)
@@ -78,8 +82,8 @@ def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: A
 
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:
-        # What a network says of frames of another size than its own is anything; the real size shows other mistakes.
-        with contextlib.suppress(Exception):
+        # A network may refuse frames of another size; its errors at the real size are the ones worth showing.
+        with contextlib.suppress(*REFUSALS):
             return _mean([shares(seed, every=2) for seed in range(draws)])
     return _mean([shares(seed) for seed in range(draws)])
 

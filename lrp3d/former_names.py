@@ -37,6 +37,7 @@ FORMER_NAMES = {
         "maxima": "steps.maxima",
         "memory": "propagation.chunks",
         "models.names": "models.dialects",
+        "motion.side_by_side": "motion.frames_meeting",
         "notebook": "explanation.display",
         "precision": "compute.precision",
         "propagate": "propagation.propagate",

@@ -7,7 +7,6 @@ same rows and columns, and the same ATR functions take both, so that they can be
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from lrp3d.callers import warn
 from lrp3d.checks import (
     Against,
     check_axes,
@@ -340,7 +340,7 @@ class _ForwardLogits:
         if not note and frames.shape[1] == 1 and frames.shape[2] == frame_count:
             note = AS_MANY.format(logits.shape[1])
         if note:
-            warnings.warn(note, stacklevel=3)
+            warn(note)
         chosen = targets_of(target, logits, measurement.against)
         warn_of_layout(pathways, measurement.layout)
         rows = chosen.of_frames(frames)

@@ -7,7 +7,6 @@ Patterns are einops patterns over the letters b c t h w, with or without spaces:
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import einops
 import torch
 from torch import Tensor
+
+from lrp3d.callers import warn
 
 COLOURS = 3
 IMAGE = {2: "b c", 3: "b c l", 4: "b c h w"}
@@ -150,9 +151,8 @@ class Layout:
                 f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        if (
-            values.device.type == "cpu" and x.device.type != "cpu"
-        ):  # on a GPU, values of a tensor have to be waited for, those of numbers do not
+        # On a GPU, values of a tensor have to be waited for, those of numbers do not.
+        if values.device.type == "cpu" and x.device.type != "cpu":
             values = torch.stack([x.new_full((), value) for value in values.tolist()])
         return values.to(x.device).expand(channels)
 
@@ -190,17 +190,16 @@ def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
     )
 
 
-def warn_of_layout(clips: Sequence[Tensor], layout: str, stacklevel: int = 3) -> None:
+def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
     """Warns if `layout` is probably wrong about frames and channels."""
     for x in clips:
         if x.dim() == 4 and Layout(layout).axes == 5 and x.shape[1] > COLOURS and x.shape[1] % COLOURS == 0:
-            warnings.warn(
+            warn(
                 f"a clip of shape {tuple(x.shape)} was read as images of {x.shape[1]} channels, so nothing is said of "
-                "time; if its channels are those of frames, pass layout='b (t c) h w'",
-                stacklevel=stacklevel,
+                "time; if its channels are those of frames, pass layout='b (t c) h w'"
             )
         if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
-            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=stacklevel)
+            warn(f"relevance is summed over what may be no frames{hint}")
 
 
 def laid_out(clip: Tensor, layout: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.precision import widened
-from lrp3d.printed import with_article
+from lrp3d.printed import few, with_article
 
 Output = str | int | Callable[[Any], Any]
 """Which of a model's outputs are its logits: a key, an index, or a function of what it returns."""
@@ -134,7 +134,7 @@ def _described(returned: Any) -> str:
         f"{key!r} ({'x'.join(map(str, part.shape)) if isinstance(part, Tensor) else type(part).__name__})"
         for key, part in parts.items()
     ]
-    return f"{kind} with {', '.join(shown[:12])}{', ...' if len(shown) > 12 else ''}"
+    return f"{kind} with {few(shown, 12)}"
 
 
 @dataclass

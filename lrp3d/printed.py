@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePath
-from typing import TextIO
+from typing import Any, TextIO
 
-__all__ = ["about", "opening", "printable", "say", "with_article"]
+__all__ = ["about", "few", "opening", "printable", "say", "with_article"]
 
 # Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -88,6 +89,16 @@ def say(*lines: object, stream: TextIO | None = None) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+def few(values: Iterable[Any], most: int = 5) -> str:
+    """Joins the first few of some things, for a sentence.
+
+    >>> few(range(9)), few(["a", "b"])
+    ('0, 1, 2, 3, 4, ...', 'a, b')
+    """
+    listed = list(values)
+    return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
 
 
 def with_article(noun: str) -> str:

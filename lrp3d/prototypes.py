@@ -13,6 +13,7 @@ from lrp3d.checks import class_numbers
 from lrp3d.explain import explain
 from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
+from lrp3d.printed import few
 from lrp3d.progress import bar
 from lrp3d.sampling import require_positive
 from lrp3d.twin.ranges import Range
@@ -158,8 +159,7 @@ def _one_or_each(targets: int | Iterable[int] | Tensor | None) -> tuple[Tensor |
 
 def _only(names: list[str], layer: str) -> str:
     if len(names) > 1:
-        listed = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        raise ValueError(f"layer={layer!r} fits {len(names)} modules ({listed}): name one of them")
+        raise ValueError(f"layer={layer!r} fits {len(names)} modules ({few(names, 3)}): name one of them")
     return names[0]
 
 

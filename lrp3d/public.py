@@ -15,7 +15,9 @@ from lrp3d import study as study
 from lrp3d import video as video
 from lrp3d.composites import Composite as Composite
 from lrp3d.composites import register_composite as register_composite
+from lrp3d.errors import CannotBeReset as CannotBeReset
 from lrp3d.errors import ModelError as ModelError
+from lrp3d.errors import NoMotion as NoMotion
 from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
 from lrp3d.explain import explain as explain
 from lrp3d.explanation.explanation import Explanation as Explanation
@@ -29,7 +31,6 @@ from lrp3d.interventions import intervention_matrix as intervention_matrix
 from lrp3d.metrics import atr as atr
 from lrp3d.metrics.excess_span import ExcessSpan as ExcessSpan
 from lrp3d.metrics.excess_span import excess_span as excess_span
-from lrp3d.motion.frame_mixing import NoMotion as NoMotion
 from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.prototypes import Prototypes as Prototypes
 from lrp3d.prototypes import prototypes as prototypes
@@ -37,6 +38,5 @@ from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation
 from lrp3d.twin.twin import Twin as Twin
 from lrp3d.twin.twin import convert as convert
-from lrp3d.twin.untrained import CannotBeReset as CannotBeReset
 from lrp3d.whole_video.explaining import explain_video as explain_video
 from lrp3d.whole_video.timeline import VideoExplanation as VideoExplanation

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def numbers(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -51,6 +51,15 @@ def finite(tensors: Iterable[Any]) -> Tensor:
     """A tensor of one value: whether no floating-point tensor among these has NaN or infinite values."""
     checked = [torch.isfinite(x.detach()).all() for x in tensors if isinstance(x, Tensor) and x.is_floating_point()]
     return torch.stack([x.to(checked[0].device) for x in checked]).all() if checked else torch.tensor(True)
+
+
+def device_of_model(model: nn.Module) -> torch.device:
+    """The device of a model's parameters; the CPU for a model without any.
+
+    >>> device_of_model(nn.Linear(2, 2, device="meta")), device_of_model(nn.ReLU())
+    (device(type='meta'), device(type='cpu'))
+    """
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def placed(values: Any, device: torch.device, dtype: torch.dtype = torch.long) -> Tensor:

@@ -235,9 +235,8 @@ def _compare(
     match = _Match()
     for name, current in wanted.items():
         if name not in pieces:
-            if name not in optional and not name.endswith(
-                "num_batches_tracked"
-            ):  # some sources do not store this counter
+            # Some sources do not store the counter of batches.
+            if name not in optional and not name.endswith("num_batches_tracked"):
                 match.problems.append(f"missing: {name} {_size(current)}")
             match.kept.append(name)
             continue

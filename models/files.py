@@ -14,6 +14,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from lrp3d.callers import warn
+
 from .claims import Claims, Damaged, check_pickles, check_zip
 from .kinds import foreign_kind, is_text
 from .states import tensors_within
@@ -131,10 +133,9 @@ def _needs_trust(path: Path, claims: Claims) -> str:
 
 
 def _unpickle(path: Path) -> Any:
-    warnings.warn(
+    warn(
         f"unpickling {_name(path)}: a pickle can run any code on this machine, so only do this with a file "
         "whose source you trust",
-        stacklevel=4,
     )
     try:
         return torch.load(path, map_location="cpu", weights_only=False)

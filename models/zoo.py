@@ -41,6 +41,10 @@ KNOWN = (
 )
 
 
+class UnknownModel(ValueError):
+    """No model has this name; the message lists those that are known."""
+
+
 def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     """A model by the name the paper gives it, with random weights.
 
@@ -53,7 +57,8 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
         options: further arguments of the family's builder, such as `kernel_size=5` or `output_frames=4`.
 
     Raises:
-        ValueError: an unknown name, with what is known, or an argument that its builder refuses.
+        UnknownModel: (a ValueError) an unknown name; the message has those that are known.
+        ValueError: an argument that its builder refuses.
 
     >>> build("TAM2D-R18-f16", num_classes=10, width=8).frames
     16
@@ -110,4 +115,4 @@ def _parse(name: str) -> tuple[Make, dict[str, int], int | None]:
             if needs_frames and frames:
                 arguments["frames"] = frames
             return make, arguments, frames
-    raise ValueError(f"unknown model {name!r}; known are {', '.join(KNOWN)}, with Z frames")
+    raise UnknownModel(f"unknown model {name!r}; known are {', '.join(KNOWN)}, with Z frames")

@@ -86,6 +86,45 @@ def test_a_twin_pays_it_once(monkeypatch):
     torch.testing.assert_close(row_shares(again.floor), row_shares(first.floor[:1]))
 
 
+def test_ranges_that_differ_in_any_digit_have_floors_of_their_own(monkeypatch):
+    """A tensor is printed with four digits, so that its text is no key."""
+    measured = []
+    monkeypatch.setattr("lrp3d.floor._measure", lambda *args: measured.append(1) or torch.full((4, 4), 0.25).double())
+    twin = lrp3d.convert(net())
+    low, high = torch.full((3,), -1.0).double(), torch.full((3,), 2.0).double()
+    for ends in ((low, high), (low, high + 1e-6), (low.tolist(), high.tolist()), [low, high.clone()]):
+        lrp3d.explain(twin, CLIP, floor=True, input_range=ends)
+    assert len(measured) == 2
+
+
+class Sized(Frames):
+    """Takes frames of 64 x 64 pixels alone."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        if x.shape[-1] != 64:
+            raise self.error
+        return super().forward(x)
+
+
+LARGE = torch.rand(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError("64 x 64"), ValueError("64 x 64"), KeyError(32), RuntimeError("size")]
+)
+def test_a_network_may_refuse_frames_of_half_the_size(error):
+    assert lrp3d.explain(Sized(error).eval(), LARGE, floor=True).floor is not None
+
+
+def test_a_bug_at_half_the_size_is_not_hidden():
+    with pytest.raises(NameError, match="missing"):
+        lrp3d.explain(Sized(NameError("missing")).eval(), LARGE, floor=True)
+
+
 def test_a_twin_keeps_a_few_floors_and_not_one_for_every_function_that_picks_the_logits(monkeypatch):
     monkeypatch.setattr("lrp3d.floor._measure", lambda *args: torch.full((4, 4), 0.25, dtype=torch.double))
     twin = lrp3d.convert(net())

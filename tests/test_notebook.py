@@ -36,6 +36,41 @@ def test_the_text_has_shapes_and_headline_numbers(explanation):
     assert len(said.splitlines()) < 9
 
 
+def labels(explanation):
+    """What stands at the beginning of each line below the first."""
+    return [line[2:14].rstrip() for line in repr(explanation).splitlines()[1:]]
+
+
+def test_lines_are_in_one_order_whatever_is_known():
+    model, clip = lrp3d.models.tsn_resnet(18, num_classes=3, width=8).eval(), torch.rand(1, 3, 4, 32, 32)
+    of_matrix = ["relevance", "matrix", "avg-ATR", "conserved"]
+    alone = replace(lrp3d.explain(model, clip, 1), avg_atr=torch.ones(1))
+    against = replace(alone, against=torch.tensor([[0]]))
+    assert labels(alone) == ["target", *of_matrix]
+    assert labels(against) == ["target", "rather than", *of_matrix]
+    every = replace(
+        against,
+        where={"fc": [0]},
+        sign=-torch.ones(1),
+        avg_atr=torch.tensor([torch.nan]),
+        atr=against.atr.where(torch.tensor([True, True, True, False]), torch.nan),
+        layers={"fc": torch.rand(1, 3)},
+        motion=torch.ones(1),
+        floor=against.matrix,
+        about={"video": "a.mp4"},
+    )
+    assert labels(every) == [
+        *["only through", "target", "lone logit", "rather than", "relevance", "matrix", "avg-ATR"],
+        *["no average", "no relevance", "conserved", "layer", "motion", "above floor", "video"],
+    ]
+
+
+@pytest.mark.parametrize(("against", "named"), [([[0]], "[0]"), ([[0, 2], [1, 2]], "[0 or 2, 1 or 2]")])
+def test_other_classes_are_written_as_the_target_is(explanation, against, named):
+    lines = repr(replace(explanation, against=torch.tensor(against))).splitlines()
+    assert f"  rather than   {named}" in lines
+
+
 def test_the_figure_is_the_matrix_of_the_clip_that_was_asked_for(explanation):
     axes = explanation.plot(2).axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), explanation.matrix[2])

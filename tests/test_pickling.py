@@ -63,7 +63,20 @@ def test_models_of_the_package_travel():
 
 
 def test_errors_travel_with_the_same_words():
-    for error in (lrp3d.NoFrameLogits("of a reason"), lrp3d.UnsupportedOperation(["one", "two"])):
+    errors = (
+        lrp3d.NoFrameLogits("of a reason"),
+        lrp3d.UnsupportedOperation(["one", "two"]),
+        lrp3d.CannotBeReset("it is scripted", "give the module that was scripted"),
+        lrp3d.study.StudyError("no study"),
+    )
+    for error in errors:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error)
         assert str(again) == str(error)
+        assert vars(again) == vars(error)
+
+
+def test_what_is_refused_of_a_model_that_runs_is_no_error_of_a_model_that_cannot_run():
+    for kind in (lrp3d.NoMotion, lrp3d.CannotBeReset, lrp3d.NoFrameLogits):
+        assert issubclass(kind, ValueError)
+        assert not issubclass(kind, lrp3d.ModelError)

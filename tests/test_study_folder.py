@@ -52,6 +52,19 @@ def test_a_list_of_more_classes_than_the_model_has_is_refused_before_anything_is
     assert not made.done()
 
 
+def test_what_is_wrong_with_a_record_is_told_without_the_advice_to_delete_it(tmp_path):
+    """Also where the folder has a name like the advice: who makes the record anew needs no other."""
+    made = make_study(tmp_path / "a; delete it", 2)
+    path = made.record_path(1)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    with pytest.raises(study.StudyError, match=r"; delete it, and run the study again$") as refused:
+        made.record(1)
+    assert made.sound([0, 1]) == (set(), [refused.value.reason])
+    assert str(refused.value) == f"{refused.value.reason}; delete it, and run the study again"
+    assert str(path) in refused.value.reason
+
+
 def test_damage_in_the_list_of_failures_is_named(tmp_path):
     made = make_study(tmp_path, 3)
     path = tmp_path / "errors.jsonl"

@@ -58,7 +58,10 @@ def test_urls_are_refused_with_what_to_do(here, name):
 
 def test_the_command_line_refuses_urls_too(here):
     with pytest.raises(VideoError, match=r"http://host/x\.mp4; URLs are not read"):
-        read("http://host/x.mp4", ModelChoice(torch.nn.Identity(), "", "", False, (), 2, 32, (0.5,) * 3, (0.5,) * 3))
+        read(
+            "http://host/x.mp4",
+            ModelChoice(torch.nn.Identity(), "", "", False, True, (), 2, 32, (0.5,) * 3, (0.5,) * 3),
+        )
 
 
 REFERENCES = {

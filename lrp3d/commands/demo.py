@@ -129,6 +129,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
         trained=True,
+        random=False,
         labels=task.classes,
         frames=task.frames,
         size=task.size,
@@ -167,11 +168,12 @@ def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tens
     """The matrices that are compared with the answer: interventions first, the untrained network last."""
     from lrp3d.explain import explain
     from lrp3d.interventions import intervention_matrix
+    from lrp3d.transfer import device_of_model
 
     contrastive = explained.explanation
     assert contrastive.matrix is not None
     assert contrastive.floor is not None
-    device = next(explained.choice.model.parameters()).device
+    device = device_of_model(explained.choice.model)
     tensor = clip.tensor.to(device)
     plain = explain(twin, tensor, explained.target, contrastive=False, floor=3).to("cpu")
     assert plain.matrix is not None

@@ -31,9 +31,10 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.commands import model_options
     from lrp3d.inspection import inspect
     from lrp3d.layout import laid_out
+    from lrp3d.transfer import device_of_model
 
     choice = model_options.choose(options)
-    device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
+    device = device_of_model(choice.model)
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
     inspection = inspect(
         choice.model,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lrp3d.commands.model_options import ModelChoice
 
 
-class Listed(NamedTuple):
+class GivenVideo(NamedTuple):
     """A video as it is given or listed."""
 
     path: str | Path
@@ -34,11 +34,11 @@ class Listed(NamedTuple):
 class ListedVideos:
     """Videos, of which some may be missing or broken: those are left out, and named."""
 
-    given: list[Listed]
+    given: list[GivenVideo]
     options: argparse.Namespace
     notes: tuple[str, ...] = ()
     """One sentence for each decision about which videos are taken."""
-    read: list[Listed] = field(default_factory=list)
+    read: list[GivenVideo] = field(default_factory=list)
     """Those that were read so far, in the order of their clips."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """The paths of others, and why they could not be read."""
@@ -49,11 +49,10 @@ class ListedVideos:
         Raises:
             ValueError: no video could be read; of a single one the error is its own.
         """
-        import torch
-
         from lrp3d.commands import one_clip
+        from lrp3d.transfer import device_of_model
 
-        device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+        device = device_of_model(choice.model)
         for video in self.given:
             try:
                 clip = one_clip.read(video.path, choice).tensor
@@ -123,7 +122,7 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
     if options.list is None:
         if options.root is not None:
             raise UsageError("--root says where the videos of --list lie: leave it out, or give --list")
-        videos = [Listed(path) for path in options.videos]
+        videos = [GivenVideo(path) for path in options.videos]
         more = f"{len(videos)} videos are given, and the first {options.clips} taken: see --clips"
         return ListedVideos(videos[: options.clips], options, (more,) if len(videos) > options.clips else ())
     root = root_of(options)
@@ -132,7 +131,7 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
     listed = study.read_list(options.list, labels=choice.labels, limit=options.clips, num_classes=num_classes)
     check_names(listed, choice, num_classes)
     reader = study.Reader(root)
-    return ListedVideos([Listed(_path(reader, item), item.label) for item in listed.items], options, listed.notes)
+    return ListedVideos([GivenVideo(_path(reader, item), item.label) for item in listed.items], options, listed.notes)
 
 
 def _path(reader: study.Reader, item: study.Item) -> Path:

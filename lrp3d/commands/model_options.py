@@ -30,6 +30,7 @@ from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
 from lrp3d.suggestions import did_you_mean
+from lrp3d.video.pixels import black_and_white
 
 SEED = 0
 CLASSES = 400  # of a model without trained weights
@@ -48,6 +49,8 @@ class ModelChoice:
     """Where the weights come from, as a sentence that is shown with every result."""
     trained: bool
     """Whether the weights were given; if not, `weights` is a warning."""
+    random: bool
+    """Whether the weights are known to be random; a model of one's own may load some by itself."""
     labels: tuple[str, ...]
     frames: int
     size: int
@@ -66,10 +69,7 @@ class ModelChoice:
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
         stated: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
-        if stated is not None:
-            return stated
-        pairs = list(zip(self.mean, self.std, strict=True))
-        return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
+        return black_and_white(self.mean, self.std) if stated is None else stated
 
 
 def _other_names(labels: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     torch.manual_seed(SEED)
     loaded = _load(options, weights, len(labels) or CLASSES)
     model, notes = loaded.model, loaded.notes
-    description, trained = _origin(model, options.model, weights)
+    origin = _origin(model, options.model, weights)
     labels = labels or loaded.classes or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     classes = 2 if classes == 1 else classes  # a lone logit has two
@@ -111,8 +111,9 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
-        weights=description,
-        trained=trained,
+        weights=origin.sentence,
+        trained=origin.trained,
+        random=origin.random,
         labels=labels,
         frames=_frames(model, options.frames),
         size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
@@ -174,15 +175,24 @@ def _with_its_own(loaded: _Loaded, trained: bool) -> _Loaded:
     return loaded
 
 
-def _origin(model: nn.Module, name: str | None, weights: Path | None) -> tuple[str, bool]:
-    """Where the weights come from, as a sentence, and whether they were trained."""
+class _Origin(NamedTuple):
+    """Where weights come from, as a sentence, whether they were given, and whether they are known to be random."""
+
+    sentence: str
+    trained: bool
+    random: bool
+
+
+def _origin(model: nn.Module, name: str | None, weights: Path | None) -> _Origin:
+    """Where the weights come from."""
     if weights is not None:
-        return f"weights of {weights.name}", True
+        return _Origin(f"weights of {weights.name}", trained=True, random=False)
     if isinstance(model, PublicNetwork):
-        return model.weights or RANDOM, bool(model.weights)
+        return _Origin(model.weights or RANDOM, trained=bool(model.weights), random=not model.weights)
     if _is_own(name):
-        return f"weights as {name} makes them with seed {SEED}: random, unless it loads some", False
-    return RANDOM, False
+        sentence = f"weights as {name} makes them with seed {SEED}: random, unless it loads some"
+        return _Origin(sentence, trained=False, random=False)
+    return _Origin(RANDOM, trained=False, random=True)
 
 
 def _hash(path: Path) -> str:
@@ -270,7 +280,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
     try:
         without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(error, name)}") from error
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -278,12 +288,12 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
     try:
         return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(error, name)}") from error
 
 
-def _suggestion(message: str, name: str) -> str:
+def _suggestion(error: Exception, name: str) -> str:
     """The hint after an unknown name: that it is a trained network, or which name may be meant."""
-    if not message.startswith("unknown model"):
+    if not isinstance(error, models.zoo.UnknownModel):
         return ""
     if name in models.pretrained_names():
         call = f"lrp3d.models.load_pretrained({name!r})"

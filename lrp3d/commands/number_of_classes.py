@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from lrp3d.commands import UsageError
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.defaults import LAYOUT
@@ -13,6 +11,7 @@ from lrp3d.layout import laid_out
 from lrp3d.outputs import logits_of
 from lrp3d.study.listing.lists import VideoList
 from lrp3d.study.running.reader import normalised
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import convert
 from lrp3d.video import draw_clip
 
@@ -31,7 +30,7 @@ def number_of_logits(choice: ModelChoice, layout: str = LAYOUT) -> int | None:
     stated = getattr(choice.model, "num_classes", None)
     if isinstance(stated, int):
         return stated
-    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+    device = device_of_model(choice.model)
     frames = draw_clip(choice.frames, choice.size)[None].to(device)
     try:
         clip = laid_out(normalised(frames, choice.mean, choice.std), layout)

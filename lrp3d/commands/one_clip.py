@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lrp3d import video
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import RANDOM, ModelChoice
+from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.number_of_classes import labels_note
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.defaults import SIGMA
+from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
@@ -26,8 +26,8 @@ from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import class_logits
 from lrp3d.propagation.frame_seeds import NoFrameLogits
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import Twin
-from lrp3d.twin.untrained import CannotBeReset
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def explain_clip(
     options: ClipOptions,
 ) -> ExplainedClip:
     """Explain one clip; a model without frame logits is explained without a matrix, and a note says so."""
-    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+    device = device_of_model(choice.model)
     started = time.perf_counter()
     notes = [*choice.notes, *clip.notes, *clip.lost]
     temporal = len(clip.pixels) > 1
@@ -172,18 +172,18 @@ def _with_what_there_is(
     options: ClipOptions,
 ) -> tuple[Explanation, list[str]]:
     """The explanation with matrix and floor, as far as the model has them, and why it is without one of them."""
-    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
+    # The floor of random weights would be another draw of them.
     comparable = temporal and options.against is None and not options.where
-    floor = options.floor if options.floor is not None else comparable and not untrained
+    floor = options.floor if options.floor is not None else comparable and not choice.random
     try:
         try:
             return explain_tensor(target, temporal=temporal, floor=floor), []
         except CannotBeReset as error:
             if options.floor:
                 raise
-            return explain_tensor(target, temporal=temporal), [str(error).partition("; give")[0]]
+            return explain_tensor(target, temporal=temporal), [error.reason]
     except NoFrameLogits as error:
-        why = str(error).partition(". To explain")[0]
+        why = f"no temporal relevance here: {error.reason}"
         if options.motion:
             raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
         return explain_tensor(target, temporal=False), [why]

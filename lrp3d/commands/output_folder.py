@@ -71,6 +71,7 @@ def _written(
         video=explained.name,
         weights=explained.choice.weights,
         trained=explained.choice.trained,
+        random_weights=explained.choice.random,
         composite=explained.composite,
         top=top(explained),
         notes=explained.notes,

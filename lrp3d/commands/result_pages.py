@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,7 +35,7 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
         facts: what holds for all of it, a paragraph each.
         sections: its parts, from top to bottom.
     """
-    from lrp3d.figures.pages import filled
+    from lrp3d.figures.pages import fill_template
 
     body = "".join(f'<p class="quiet">{html.escape(printable(fact))}</p>' for fact in facts)
     for table, strips, words in sections:
@@ -52,12 +50,13 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
             f'<p class="note"><b>{html.escape(word)}</b>: {html.escape(meaning)}</p>' for word, meaning in words.items()
         )
         body += f'<section>{heading}<div class="scroll">{table.html()}</div>{pictures}{note}</section>'
-    return filled("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})
+    return fill_template("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})
 
 
 def picture(pixels: Tensor) -> str:
     """A strip of frames (t, h, w, 3), evenly spaced, as the address of a JPEG."""
     from lrp3d.extras import missing
+    from lrp3d.figures.embedded import address_of
 
     try:
         from PIL import Image
@@ -68,6 +67,4 @@ def picture(pixels: Tensor) -> str:
     image = Image.fromarray(chosen.permute(1, 0, 2, 3).flatten(1, 2).contiguous().numpy())
     if image.height > HEIGHT:
         image = image.resize((image.width * HEIGHT // image.height, HEIGHT))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address_of(image, "jpeg", quality=85)

@@ -1,10 +1,10 @@
 """What `lrp3d.explain` returns.
 
 `explanation` has the tensors, and moves, saves and loads them; `ledger` says how much relevance came into every layer,
-went out of it and was absorbed there; `display` shows both in notebooks and on the terminal, `wording` puts numbers in
-words, `tables` hands everything to other tools, and `clip_axes` turns maps of any layout into those of clips;
-`clip_report` makes the page of a clip, with a card each for its floor, motion and layers, from `report.html`, which
-defines the layout and behaviour of the page.
+went out of it and was absorbed there; `printed_lines` and `display` show both on the terminal and in notebooks,
+`wording` puts numbers in words, `tables` hands everything to other tools, and `clip_axes` turns maps of any layout
+into those of clips; `clip_report` makes the page of a clip, with a card each for its floor, motion and layers, from
+`report.html`, which defines the layout and behaviour of the page.
 
 This folder knows metrics, figures and files. It does not know models, videos, or the propagation of relevance.
 """

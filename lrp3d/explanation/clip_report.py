@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,14 +19,17 @@ from lrp3d.explanation.wording import (
     above_floor,
     amount,
     channel_words,
-    conservation_words,
+    comparison,
+    conservation_answer,
+    is_part,
     motion_words,
     shares_of_channels,
     subject,
 )
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
-from lrp3d.figures.pages import filled
+from lrp3d.figures.embedded import address_of, data_address
+from lrp3d.figures.pages import fill_template
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.files import as_json
 from lrp3d.metrics.atr import frame_atr, frame_windows
@@ -52,6 +53,7 @@ def report(
     video: str = "",
     weights: str = "",
     trained: bool = True,
+    random_weights: bool = False,
     composite: str = "",
     top: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
@@ -70,6 +72,7 @@ def report(
         video: name of the video.
         weights: where the weights come from, in one sentence.
         trained: False marks that sentence as a warning.
+        random_weights: whether the network is known to be untrained, so that its floor is another of its kind.
         composite: name of the composite.
         top: the best classes, each with "label" and "score" (0 to 1).
         notes: what the reader must know, one sentence each.
@@ -117,13 +120,13 @@ def report(
         ),
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
-        "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
+        "floor": _floor(explanation, clip, random_weights) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         "sum": "that logit" if explanation.where is None else "the part of it that flows through these channels",
         # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
-    return filled("lrp3d.explanation", "report.html", parts)
+    return fill_template("lrp3d.explanation", "report.html", parts)
 
 
 def _only_through(explanation: Explanation) -> list[str]:
@@ -149,10 +152,8 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 def _facts(explanation: Explanation, clip: int) -> str:
     """The numbers at the head of the page."""
-    number, quantity = amount(explanation, clip)
-    facts = [
-        ("Logit", f"{number:.4g}", "of the explained class" if quantity == "logit" else quantity.removeprefix("logit "))
-    ]
+    number, _ = amount(explanation, clip)
+    facts = [("Logit", f"{number:.4g}", comparison(explanation, clip) or "of the explained class")]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
         average, longest = explanation.avg_atr[clip], explanation.max_atr[clip]
@@ -163,15 +164,15 @@ def _facts(explanation: Explanation, clip: int) -> str:
             ("Average ATR", _number(average, "{:.2f}"), span_text),
             ("Maximum ATR", _number(longest, "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
-    answer, _, error = conservation_words(float(explanation.conservation[clip])).partition(" ")
-    facts += [("Conserved", answer, f"{error.strip('()')}: relative error of the sum of relevance")]
+    answer, precision = conservation_answer(float(explanation.conservation[clip]))
+    facts += [("Conserved", answer, f"{precision}: relative error of the sum of relevance")]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
 
 
-def _floor(explanation: Explanation, clip: int) -> str:
+def _floor(explanation: Explanation, clip: int, random_weights: bool) -> str:
     """A card with the matrix, its floor and what is above it, side by side."""
     if explanation.matrix is None or explanation.floor is None:
         return ""
@@ -182,13 +183,12 @@ def _floor(explanation: Explanation, clip: int) -> str:
         pictures["above it"] = torch.where(is_counted, matrix - floor, 0.0).clamp(min=0)
     top = max(float(matrix.abs().max()), float(floor.abs().max()))
     figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
-        f"<figcaption>{name}</figcaption></figure>"
+        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
         for name, values in pictures.items()
     )
     sentence = _sentence(above_floor(explanation, clip))
     what = "Only relevance above that can come from training."
-    if str(explanation.about.get("weights", "")).startswith("random weights"):
+    if random_weights:
         what = "The network explained here is untrained, too: the two differ by the draw of their weights alone."
     return (
         '<section class="card" id="floor"><h2>What comes from the architecture alone</h2>'
@@ -204,12 +204,12 @@ def _motion(explanation: Explanation, clip: int) -> str:
         return ""
     parts = {"static": explanation.static_matrix[clip], "dynamic": explanation.dynamic_matrix[clip]}
     top = max(float(part.abs().max()) for part in parts.values())
-    caption = motion_words(float(explanation.motion[clip]), explanation.contrastive)
-    if "is dynamic" in caption:
+    share = float(explanation.motion[clip])
+    caption = motion_words(share, explanation.contrastive)
+    if is_part(share):
         caption += "; that is of the clip's map, and rows of the matrices have shares of their own"
     figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
-        f"<figcaption>{name}</figcaption></figure>"
+        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
         for name, values in parts.items()
     )
     return (
@@ -246,8 +246,8 @@ def _inside(explanation: Explanation, clip: int) -> str:
 
 
 def _picture(values: Tensor, top: float) -> str:
-    """A picture with a given scale: from 0 to `top`, or from `-top` to `top` if there are both signs."""
-    return base64.b64encode(png(values, top)).decode()
+    """The address of a picture with a given scale: 0 to `top`, or `-top` to `top` if there are both signs."""
+    return data_address(png(values, top))
 
 
 PARTS = 4  # of a clip, for the comparison of the map and the matrix
@@ -320,13 +320,11 @@ def _picture_of(image: np.ndarray) -> str:
     """A frame as the page embeds it: a small one without loss, a larger one as a JPEG."""
     from PIL import Image  # matplotlib depends on it
 
-    picture, buffer = Image.fromarray(image), io.BytesIO()
+    picture = Image.fromarray(image)
     if max(image.shape[:2]) <= SHARP:
-        picture.save(buffer, "PNG")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return address_of(picture, "png")
     picture.thumbnail((LARGEST, LARGEST))
-    picture.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address_of(picture, "jpeg", quality=QUALITY)
 
 
 def _temporal(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 import zlib
 from functools import partial
@@ -16,6 +15,7 @@ from lrp3d.explanation.wording import amount, amount_words, conservation_words, 
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
+from lrp3d.figures.embedded import data_address
 from lrp3d.metrics.atr import frame_windows
 from lrp3d.printed import printable
 
@@ -122,14 +122,14 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
         return cells
     rows, columns = explanation.matrix.shape[1:]
     side = max(8, min(24, 192 // columns))
-    picture = base64.b64encode(png(explanation.matrix[clip])).decode()
+    picture = data_address(png(explanation.matrix[clip]))
     words = f"relevance of {columns} frames (from left to right) for {rows} frame logits (from top to bottom)"
     return [
         *cells,
         f"{explanation.avg_atr[clip]:.2f} of {columns} {explanation.unit}",
         f"{explanation.max_atr[clip]:.0f}",
         f'<img alt="{words}" title="{words}; lighter is more" width="{side * columns}" '
-        f'height="{side * rows}" style="image-rendering:pixelated" src="data:image/png;base64,{picture}">',
+        f'height="{side * rows}" style="image-rendering:pixelated" src="{picture}">',
     ]
 
 

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
-from lrp3d.explanation.wording import channel_words, conservation_words, rows_without_relevance
 from lrp3d.files import read_saved, replacing
 from lrp3d.layout import usual_channel_axis
 from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, frames_of_columns, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
-from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -320,59 +318,9 @@ class Explanation:
         return "frames" if frames == columns else f"steps of {least}{'' if least == most else f' to {most}'} frames"
 
     def __repr__(self) -> str:
-        def shape(value: Any) -> str:
-            return " + ".join(str(tuple(v.shape)) for v in (value if isinstance(value, list) else [value]))
+        from lrp3d.explanation.printed_lines import text_of
 
-        def numbers(value: Tensor, form: str) -> str:
-            shown = ", ".join(form.format(x) for x in value[:4].tolist())
-            return f"[{shown}{', ...' if len(value) > 4 else ''}]"
-
-        kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
-        ellipsis = ", ..." if len(self.target) > 4 else ""
-        target_logits = self.logits.gather(1, self.target[:, None]).squeeze(1)
-        lines = [
-            f"Explanation of {len(self.logits)} clip(s), {kind}",
-            f"  target        {numbers(self.target, '{}')}, logit {numbers(target_logits, '{:.4g}')}",
-            *([] if self.against is None else [f"  rather than   {numbers(self.against, '{}')}"]),
-            f"  relevance     {shape(self.relevance)}",
-            f"  conserved     [{', '.join(map(conservation_words, self.conservation[:4].tolist()))}{ellipsis}]",
-        ]
-        if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
-            lines[3:3] = [
-                f"  matrix        {shape(self.matrix)}",
-                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
-                f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
-            ]
-            if bool((unknown := self.avg_atr.isnan() & ~self.max_atr.isnan()).any()):
-                of = "" if len(unknown) == 1 else f" of clip(s) {unknown.nonzero().flatten()[:4].tolist()}"
-                lines.insert(5, f"  no average    the explained logit{of} is positive in no frame")
-            if self.atr is not None:
-                lines += self._empty_rows()
-        lines += [f"  layer         {name} {shape(x)}" for name, x in self.layers.items()]
-        if self.where is not None:
-            lines[1:1] = [f"  only through  {channel_words(self.where)}"]
-        if self.motion is not None:
-            lines.append(f"  motion        {numbers(100 * self.motion, '{:.0f}')} % of the relevance")
-        if (excess := self.excess) is not None and self.matrix is not None:
-            lines.append(
-                f"  above floor   {numbers(100 * excess.share, '{:.0f}')} % of the relevance, "
-                f"excess span {numbers(excess.span, '{:.0f}')} of {self.matrix.shape[-1]} {self.unit}"
-            )
-        if self.sign is not None:
-            against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
-            ellipsis = " ..." if len(against) > 4 else ""
-            lines.insert(
-                2, f"  lone logit    negative in clip(s) {against[:4]}{ellipsis}: what speaks against it is explained"
-            )
-        lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
-        return "\n".join(lines)
-
-    def _empty_rows(self) -> list[str]:
-        """A line for each of the first clips with frame logits that no relevance explains."""
-        assert self.atr is not None
-        words = [(clip, rows_without_relevance(atr)) for clip, atr in enumerate(self.atr[:4])]
-        of = "" if len(self.logits) == 1 else " of clip {}"
-        return [f"  no relevance  {said}{of.format(clip)}" for clip, said in words if said]
+        return text_of(self)
 
     def plot(
         self, clip: int = 0, *, ax: Axes | None = None, title: str | None = None, footnote: str | None = None

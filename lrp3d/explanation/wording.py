@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lrp3d.metrics.excess_span import SPAN_SHARE
+from lrp3d.printed import few
 
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
@@ -23,11 +24,21 @@ def conservation_words(error: float) -> str:
     >>> conservation_words(1.2e-7), conservation_words(0.0), conservation_words(0.117), conservation_words(float("nan"))
     ('yes (1e-7)', 'yes (exactly)', 'no (off by 12 %)', 'no (off by nan %)')
     """
+    answer, precision = conservation_answer(error)
+    return f"{answer} ({precision})"
+
+
+def conservation_answer(error: float) -> tuple[str, str]:
+    """Whether relevance was conserved, "yes" or "no", and how precisely.
+
+    >>> conservation_answer(1.2e-7), conservation_answer(0.117)
+    (('yes', '1e-7'), ('no', 'off by 12 %'))
+    """
     if error == 0:
-        return "yes (exactly)"
+        return "yes", "exactly"
     if error < ROUNDING:
-        return f"yes ({error:.0e})".replace("e-0", "e-")
-    return f"no (off by {100 * error:.2g} %)" if error < 1 else f"no (off by {100 * error:.0f} %)"
+        return "yes", f"{error:.0e}".replace("e-0", "e-")
+    return "no", f"off by {100 * error:.2g} %" if error < 1 else f"off by {100 * error:.0f} %"
 
 
 def span_words(share: float, average: float, longest: float, columns: int, unit: str) -> str:
@@ -65,8 +76,7 @@ def rows_without_relevance(atr: Tensor) -> str:
         return ""
     if len(rows) == len(atr):
         return f"for all {len(rows)} frame logits"
-    listed = ", ".join(rows[:SHOWN_ROWS]) + (", ..." if len(rows) > SHOWN_ROWS else "")
-    return f"for the frame logit{'s' * (len(rows) > 1)} {listed} of {len(atr)}"
+    return f"for the frame logit{'s' * (len(rows) > 1)} {few(rows, SHOWN_ROWS)} of {len(atr)}"
 
 
 def motion_words(share: float, contrastive: bool = True) -> str:
@@ -86,11 +96,20 @@ def motion_words(share: float, contrastive: bool = True) -> str:
     if not math.isfinite(share):
         return "there is no relevance to split"
     percent = round(100 * share)
-    if 0 <= percent <= 100:
+    if is_part(share):
         return f"{percent} % of the relevance is dynamic, the rest static"
     what_follows = "most often with CLRP; try plain LRP" if contrastive else "so that neither is a share of it"
     shares = f"dynamic relevance is {percent} % of the whole and static {100 - percent} %"
     return f"{shares}: their signs differ, {what_follows}"
+
+
+def is_part(share: float) -> bool:
+    """Whether dynamic relevance is a part of the whole, from none to all of it; else the parts have different signs.
+
+    >>> is_part(0.123), is_part(-0.5), is_part(-0.004), is_part(float("nan"))
+    (True, False, True, False)
+    """
+    return math.isfinite(share) and 0 <= round(100 * share) <= 100
 
 
 def above_floor(explanation: Explanation, clip: int) -> str:
@@ -129,15 +148,21 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
     logit = own_logit(explanation, clip)
     if explanation.against is None:
         return logit, "logit"
-    others = explanation.against[clip]
-    mean = float(explanation.logits[clip, others].double().mean())
-    return logit - mean, "logit above " + ("the other's" if len(others) == 1 else "their mean")
+    mean = float(explanation.logits[clip, explanation.against[clip]].double().mean())
+    return logit - mean, f"logit {comparison(explanation, clip)}"
+
+
+def comparison(explanation: Explanation, clip: int) -> str:
+    """With what a clip's logit is compared: "above the other's", "above their mean"; empty where it stands alone."""
+    if explanation.against is None:
+        return ""
+    return "above the other's" if len(explanation.against[clip]) == 1 else "above their mean"
 
 
 def amount_words(explanation: Explanation, clip: int) -> str:
     """The explained number of a clip in words: "logit 3.2", or "logit above the other's by 0.043"."""
     number, quantity = amount(explanation, clip)
-    return f"{quantity} {'' if quantity == 'logit' else 'by '}{number:.4g}"
+    return f"{quantity} {'by ' if comparison(explanation, clip) else ''}{number:.4g}"
 
 
 def channel_words(where: dict[str, list[int]]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lrp3d.callers import warn
 from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
+from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.faithfulness.games import (
     FILLS,
@@ -38,7 +39,7 @@ from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
-from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
+from lrp3d.twin.untrained import layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
 REDRAWN = 1_618_033
@@ -115,30 +116,30 @@ def check(
             "check those of each length by themselves"
         )
     twin = twin_of(model)
-    options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
-    subject = _Subject(twin, input_range, layout, output, options, methods, shapley_values)
     singles = [clip[None] for x in batches for clip in x]
-    subject.squashed = logits_note(subject.record(singles[0]).left_out).get("logits", "")
-    if subject.left_out and "gradient x input" in methods:
-        warnings.warn(f"gradient x input is left out: {subject.left_out}", stacklevel=2)
     classes = _classes_of(targets, len(singles))
+    subject = _Subject.of(
+        twin, singles[0], input_range, layout, output, methods, chunk_size=chunk_size, shapley_values=shapley_values
+    )
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
-    subject.random_networks = subject.draw_networks(singles[0])
+    exact_shapley = True
     for number, clip in enumerate(bar(singles, "clip", progress, "checking")):
         target = subject.chosen(clip, classes[number])
         lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))
         # What a lone logit speaks for depends on its sign, which may be another in a network with random parameters.
         asked = classes[number] if target.against is None else int(target.target)
-        for measure, by_method in _scores_of_clip(subject, clip, target, asked, number).items():
+        measured = subject.interventions(clip, asked)
+        exact_shapley = _is_exact(measured)  # of all clips, as they have one number of frames
+        for measure, by_method in _scores_of_clip(subject, clip, target, asked, measured, number).items():
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
         measure: {method: torch.tensor(x, dtype=torch.double) for method, x in by_method.items()}
         for measure, by_method in parts.items()
     }
-    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), subject.exact_shapley)
+    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact_shapley)
 
 
 def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
@@ -151,7 +152,12 @@ def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> lis
     return list(classes.expand(clips).tolist())
 
 
-@dataclass
+def _is_exact(measured: Tensor) -> bool:
+    """Whether a matrix (1, n, t) has few enough columns of frames that Shapley values are exact."""
+    return measured.shape[2] <= MOST_EXACT
+
+
+@dataclass(frozen=True)
 class _Subject:
     """The network that is checked, how it is run, and what is measured."""
 
@@ -163,22 +169,41 @@ class _Subject:
     """Arguments that `explain` and `intervention_matrix` share."""
     methods: Sequence[str]
     shapley_values: bool
-    exact_shapley: bool = True
-    """Whether there are few enough columns of frames that Shapley values are exact."""
-    random_networks: dict[str, Twin] = field(default_factory=dict)
-    """The network with random parameters, for every stage of `STAGES`."""
-
-    squashed: str = ""
+    squashed: str
     """The softmax or sigmoid with which the model ends; empty if it returns logits."""
+    random_networks: dict[str, Twin]
+    """The network with random parameters, for every stage of `STAGES` for which it can be had."""
 
-    @property
-    def left_out(self) -> str:
-        """Why there is no gradient x input of this model; empty where there is."""
-        if self.layout != "bcthw":
-            return f"it is known for clips bcthw, and the model takes {self.layout}"
-        if self.squashed and not callable(getattr(self.twin.model, "frame_logits", None)):
-            return f"other methods explain {self.squashed}, and the model's own gradient is that of its probabilities"
-        return ""
+    @classmethod
+    def of(
+        cls,
+        twin: Twin,
+        clip: Tensor,
+        input_range: Any,
+        layout: str,
+        output: Output | None,
+        methods: Sequence[str],
+        *,
+        chunk_size: int | None,
+        shapley_values: bool,
+    ) -> _Subject:
+        """What a run of the first clip tells of the network, which is drawn anew; warns of what cannot be measured."""
+        trace = twin.record((laid_out(clip, layout),), input_range, layout, read=Reader(output))
+        squashed = logits_note(trace.left_out).get("logits", "")
+        del trace  # frees its memory for the random networks
+        if "gradient x input" in methods and (reason := _without_gradient(twin, layout, squashed)):
+            warn(f"gradient x input is left out: {reason}")
+        return cls(
+            twin,
+            input_range,
+            layout,
+            output,
+            {"layout": layout, "output": output, "chunk_size": chunk_size},
+            methods,
+            shapley_values,
+            squashed,
+            _random_networks(twin, clip, layout),
+        )
 
     def record(self, clip: Tensor, twin: Twin | None = None) -> Trace:
         """The run of a clip that `explain` reads."""
@@ -222,35 +247,53 @@ class _Subject:
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            if self.left_out:
+            if _without_gradient(twin, self.layout, self.squashed):
                 return None
             return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
-    def draw_networks(self, clip: Tensor) -> dict[str, Twin]:
-        """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
-        noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
-        noise = laid_out(noise, self.layout)
-        one_clip = noise[:1] if self.layout[0] == "b" else noise
-        names = layers_in_order(self.twin, one_clip, self.layout)
-        networks = {}
-        for stage, part in STAGES.items():
-            count = 1 if part is None else max(1, round(part * len(names)))
-            only = None if part == 1.0 else names[-count:]
-            try:
-                networks[stage] = untrained(self.twin, REDRAWN, noise, only, one_clip, self.layout)
-            except CannotBeReset as error:
-                warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
-        return networks
+
+def _without_gradient(twin: Twin, layout: str, squashed: str) -> str:
+    """Why there is no gradient x input of a model; empty where there is."""
+    if layout != "bcthw":
+        return f"it is known for clips bcthw, and the model takes {layout}"
+    if squashed and not callable(getattr(twin.model, "frame_logits", None)):
+        return f"other methods explain {squashed}, and the model's own gradient is that of its probabilities"
+    return ""
+
+
+def _random_networks(twin: Twin, clip: Tensor, layout: str) -> dict[str, Twin]:
+    """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
+    noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
+    noise = laid_out(noise, layout)
+    one_clip = noise[:1] if layout[0] == "b" else noise
+    names = layers_in_order(twin, one_clip, layout)
+    networks = {}
+    for stage, part in STAGES.items():
+        count = 1 if part is None else max(1, round(part * len(names)))
+        only = None if part == 1.0 else names[-count:]
+        try:
+            networks[stage] = untrained(twin, REDRAWN, noise, only, one_clip, layout)
+        except CannotBeReset as error:
+            warn(f"'{stage}' is left out: {error.reason}")
+    return networks
 
 
 def _scores_of_clip(
-    subject: _Subject, clip: Tensor, chosen: Chosen, target: int | None, seed: int
+    subject: _Subject, clip: Tensor, chosen: Chosen, target: int | None, measured: Tensor, seed: int
 ) -> dict[str, dict[str, float]]:
-    """By measure and method, the numbers of one clip; `target` is the chosen class, None for that of a lone logit."""
+    """By measure and method, the numbers of one clip.
+
+    Args:
+        subject: the network, and what is measured.
+        clip: (1, c, t, h, w).
+        chosen: the explained class.
+        target: its number, None for that of a lone logit.
+        measured: the matrix of interventions.
+        seed: of the random matrix.
+    """
     t = clip.shape[2]
-    measured = subject.interventions(clip, target)
     matrices = _matrices(subject, clip, target, measured, seed)
 
     def value(fill: str, kept: Tensor) -> Tensor:
@@ -258,14 +301,13 @@ def _scores_of_clip(
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
-    subject.exact_shapley = blocks <= MOST_EXACT
     at_once = subject.options["chunk_size"] or BATCH
     worths = {fill: Worths(partial(value, fill), at_once) for fill in FILLS}
     logits = subject.logits(clip)
     worth = None
     if subject.shapley_values:
         of_sets = worths["freeze"]
-        values = (shapley if subject.exact_shapley else shapley_estimate)(
+        values = (shapley if _is_exact(measured) else shapley_estimate)(
             lambda kept: of_sets(placed(kept, clip.device, kept.dtype)).unsqueeze(1), blocks
         )
         worth = without_rounding(values, logits)

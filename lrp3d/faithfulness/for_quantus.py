@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.explain import explain
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import Twin, convert
 
 __all__ = ["FoldedClips", "explain_folded", "folded"]
@@ -81,7 +82,7 @@ def explain_folded(
     >>> explain_folded(model, np.random.rand(2, 3, 128, 32).astype("float32"), np.array([0, 3])).shape
     (2, 3, 128, 32)
     """
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of_model(model)
     clips = model.clips(torch.as_tensor(inputs, device=device))
     own_options = {name: value for name, value in options.items() if name not in IGNORED}
     explanation = explain(

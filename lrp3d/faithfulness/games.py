@@ -139,9 +139,8 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     """
     generator = torch.Generator().manual_seed(0)
     permutations = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
-    orders_drawn = torch.stack(
-        [permutation for order in permutations for permutation in (order, order.flip(0))]
-    )  # (p, t): who joins when
+    # (p, t): who joins when
+    orders_drawn = torch.stack([permutation for order in permutations for permutation in (order, order.flip(0))])
     place = orders_drawn.argsort(1)
     sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
     worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(orders_drawn), t + 1))  # (p, t + 1, b)

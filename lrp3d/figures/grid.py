@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -41,13 +41,10 @@ def frame_grid(
     below, gap = 0.09 if bars else 0.02, pitch(images, bars is not None)
     for number, image in enumerate(images):
         x, y = number % columns * 1.05, number // columns * gap
-        ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation=sharpness(images), aspect="equal")
+        draw_frame(ax, image, (x, y), 1, height, marked=number in deciding)
         if bars:
             ax.add_patch(Rectangle((x, y + height + 0.01), 1, below, facecolor=bars[number], linewidth=0))
-        style: dict[str, Any] = {}
-        if number in deciding:
-            mark_frame(ax, (x, y), 1, height)
-            style = {"color": theme().mark}
+        style: dict[str, Any] = {"color": theme().mark} if number in deciding else {}
         ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top", **style)
     lines = math.ceil(len(images) / columns)
     ax.set_xlim(-0.02, columns * 1.05 - 0.03)
@@ -57,16 +54,25 @@ def frame_grid(
     ax.spines[:].set_visible(False)
 
 
-def sharpness(images: np.ndarray) -> str:
-    """The interpolation with which frames are enlarged: none for small frames, so that every pixel can be seen."""
-    return "nearest" if min(images.shape[1:3]) <= 64 else "antialiased"
-
-
-def mark_frame(ax: Axes, corner: tuple[float, float], width: float, height: float) -> None:
-    """Draws a border around a frame that decides."""
+def draw_frame(
+    ax: Axes,
+    image: np.ndarray,
+    corner: tuple[float, float],
+    width: float,
+    height: float,
+    *,
+    marked: bool,
+    aspect: Literal["equal", "auto"] = "equal",
+) -> None:
+    """Draws a frame (h, w, 3) with its upper left corner at a place, with a border if it is one that decides."""
     from matplotlib.patches import Rectangle
 
-    ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
+    x, y = corner
+    # A small frame is enlarged without interpolation, so that every pixel can be seen.
+    interpolation = "nearest" if min(image.shape[:2]) <= 64 else "antialiased"
+    ax.imshow(image, extent=(x, x + width, y + height, y), interpolation=interpolation, aspect=aspect)
+    if marked:
+        ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
 
 
 def mark_columns(ax: Axes, columns: Sequence[int]) -> None:
@@ -84,12 +90,15 @@ def film(ax: Axes, images: np.ndarray, frames: int, deciding: Sequence[int] = ()
     height = images.shape[1] / images.shape[2]
     for place in range(frames):
         middle = int((place + 0.5) * len(images) / frames)
-        extent = (place + 0.02, place + 0.98, height, 0.04 * height)
-        ax.imshow(images[middle], extent=extent, interpolation=sharpness(images), aspect="auto")
-        if middle in deciding:
-            mark_frame(ax, (place + 0.02, 0.04 * height), 0.96, 0.96 * height)
+        corner, marked = (place + 0.02, 0.04 * height), middle in deciding
+        draw_frame(ax, images[middle], corner, 0.96, 0.96 * height, marked=marked, aspect="auto")
+    end_strip(ax, frames, (height, 0))
+
+
+def end_strip(ax: Axes, frames: int, heights: tuple[float, float]) -> None:
+    """Cuts the axes of a strip to its frames, each one unit wide, and to its lower and upper end, and hides them."""
     ax.set_xlim(0, frames)
-    ax.set_ylim(height, 0)
+    ax.set_ylim(*heights)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_axis_off()

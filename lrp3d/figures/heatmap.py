@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CELL = 0.08  # inches: rows have to be distinguishable
 MOST_STROKES = 48 * 48  # cells of larger matrices are too small for a stroke
 SEEN = 0.02  # share of the strongest cell: what is weaker has no visible colour either
+COLUMNS, ROWS = "{} j that contributes", "explained {} i"  # what the axes of a matrix are called, by their unit
 WIDE = 280.0  # points, the approximate size of a matrix
 
 
@@ -105,7 +106,7 @@ def draw_matrix(
         _outline(ax, first, last, np.flatnonzero(windowed))
         marks += ["white outlines: ATR windows"] if windowed.any() else []
     if marks:
-        ax.set_xlabel(f"{unit} j that contributes\n({', '.join(marks)})", fontsize=NORMAL)
+        ax.set_xlabel(f"{COLUMNS.format(unit)}\n({', '.join(marks)})", fontsize=NORMAL)
     return image
 
 
@@ -131,8 +132,8 @@ def _frame_axes(
     named = [f"{tick}\n{seconds[tick - 1]:.3g} s" if timed else str(tick) for tick in named_columns]
     ax.set_xticks(named_columns - 1, named)
     ax.set_yticks(ticks(rows) - 1, [str(own[tick - 1]) for tick in ticks(rows)])
-    ax.set_xlabel(f"{unit} j that contributes", fontsize=NORMAL)
-    ax.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
+    ax.set_xlabel(COLUMNS.format(unit), fontsize=NORMAL)
+    ax.set_ylabel(ROWS.format(unit), fontsize=NORMAL)
     ax.tick_params(labelsize=SMALL)
 
 

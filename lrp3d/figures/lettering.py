@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrp3d.callers import warn
 from lrp3d.figures.colours import import_matplotlib
 from lrp3d.printed import printable
 
@@ -170,11 +170,10 @@ def _warn_of(missing: set[str]) -> None:
             "Chinese, Japanese or Korean letters": ("Noto Sans CJK", "fonts-noto-cjk"),
             "symbols": ("Symbola", "fonts-symbola"),
         }.get(kind, ("those of Noto", "fonts-noto-core"))
-        warnings.warn(
+        warn(
             f"no installed font has the {kind} {''.join(sorted(letters)[:8])}, and pictures show boxes in their place: "
             f"install one that has them, such as {font} (Debian, Ubuntu: apt-get install {package})",
             MissingLetters,
-            stacklevel=5,
         )
 
 
@@ -186,10 +185,9 @@ def _warn_of_direction(text: str) -> None:
         return
     if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
         _warned().add("direction")
-        warnings.warn(
+        warn(
             "this matplotlib writes Hebrew and Arabic from left to right in pictures: install matplotlib 3.11 or later",
             MissingLetters,
-            stacklevel=4,
         )
 
 

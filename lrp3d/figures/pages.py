@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 
 
-def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
+def fill_template(package: str, template: str, parts: Mapping[str, str]) -> str:
     """A page: the template with every `{{name}}` replaced by the part of that name, which is HTML already.
 
     Names inside a part are not replaced. `{{colours}}` stands for the colours of all pages, and `{{scripts}}` for the
@@ -25,7 +25,7 @@ def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
 
     Source: https://www.w3.org/TR/CSP3/, Sec. 6.7.3.3 (hashes of inline scripts).
 
-    >>> page = filled("lrp3d.study.reporting", "page.html", {"title": "Mine", "body": "<p>{{title}}</p>"})
+    >>> page = fill_template("lrp3d.study.reporting", "page.html", {"title": "Mine", "body": "<p>{{title}}</p>"})
     >>> "<h1>Mine</h1>" in page, "<p>{{title}}</p>" in page
     (True, True)
     """

@@ -9,18 +9,16 @@ import numpy as np
 
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, ticks, write
 from lrp3d.figures.colours import colormap, import_matplotlib, theme
-from lrp3d.figures.grid import mark_columns, mark_frame, sharpness
+from lrp3d.figures.grid import draw_frame, end_strip, mark_columns
+from lrp3d.figures.heatmap import COLUMNS, ROWS
 from lrp3d.figures.values import ArrayLike, matrix_of, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, BARS, GAP = (
-    2.55,
-    0.6,
-    0.26,
-)  # inches: the side of a matrix, the height of the bars above it, the gap between matrices
+# inches: the side of a matrix, the height of the bars above it, the gap between matrices
+SIDE, BARS, GAP = 2.55, 0.6, 0.26
 LEFT, RIGHT = 0.62, 0.95
 NARROWEST, TALLEST = 0.55, 1.5  # inches: a narrower frame shows nothing, a taller one does not look like a film strip
 
@@ -114,7 +112,8 @@ def _shown_frames(count: int, deciding: Sequence[int], most: int) -> list[int]:
     chosen = set(deciding)
     others = [round(place * (count - 1) / (most - 1)) for place in range(most)]
     for frame in sorted(chosen):
-        others.remove(min(others, key=lambda other: abs(other - frame))) if others else None
+        if others:
+            others.remove(min(others, key=lambda other: abs(other - frame)))
     return sorted(chosen.union(others))
 
 
@@ -124,19 +123,12 @@ def _film(
     """Draws numbered frames in one line, with a border around those that decide."""
     height = 0.94 * images.shape[1] / images.shape[2]
     for place, number in enumerate(shown_frames):
-        image, x = images[number], place + 0.03
-        ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
-        chosen = number in deciding
-        if chosen:
-            mark_frame(ax, (x, 0), 0.94, height)
+        x, chosen = place + 0.03, number in deciding
+        draw_frame(ax, images[number], (x, 0), 0.94, height, marked=chosen)
         caption = f"{number + 1} decides" if chosen and len(shown_frames) <= 20 else str(number + 1)
         style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
         ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
-    ax.set_xlim(0, len(shown_frames))
-    ax.set_ylim(film_height, -0.02)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_axis_off()
+    end_strip(ax, len(shown_frames), (film_height, -0.02))
 
 
 def _shares(matrix: np.ndarray) -> np.ndarray:
@@ -183,6 +175,6 @@ def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool,
     ax.set_yticks(ticks(rows) - 1, [str(tick) for tick in ticks(rows)] if first else [])
     ax.tick_params(labelsize=SMALL)
     mark_columns(ax, deciding)
-    ax.set_xlabel("frame that contributes", fontsize=NORMAL)
+    ax.set_xlabel(COLUMNS.format("frame"), fontsize=NORMAL)
     if first:
-        ax.set_ylabel("frame whose logit is explained", fontsize=NORMAL)
+        ax.set_ylabel(ROWS.format("frame"), fontsize=NORMAL)

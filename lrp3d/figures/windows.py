@@ -11,6 +11,7 @@ import numpy as np
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, room, ticks, write
 from lrp3d.figures.colours import theme
 from lrp3d.figures.grid import thumbnails
+from lrp3d.figures.heatmap import ROWS
 from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def atr_windows(
     _mark_own_frames(axes, lengths, logits, is_thin)
     _label_frames(axes, rows, row_times(times, rows), is_thin)
     axes.set_xlabel(_caption(lengths, logits, unit, is_thin), fontsize=NORMAL)
-    axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
+    axes.set_ylabel(ROWS.format(unit), fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
         figure.draw_without_rendering()  # the layout has to come first: it decides how wide a column is

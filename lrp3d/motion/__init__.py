@@ -4,7 +4,8 @@
 found once for each run: `frames_of_values` follows the frame of every value from the clip up; `frame_numbers` is what
 it knows of one tensor, and `moved` carries that on where values are only moved. `frame_mixing` says which frames each
 output of an operation along time sees. What stays static is computed by `static_relevance` at operations along time,
-and by `side_by_side` wherever else frames meet: behind shifts, in sums of frames, in attention and in recurrent layers.
+and by `frames_meeting` wherever else frames meet: behind shifts, in sums of frames, in attention and in recurrent
+layers.
 
 This folder may import the twin and everything below it. `lrp3d.propagation` imports it: its `motion_parts` splits the
 relevance of whole clips.

@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, FullyConnected, Scale, SumOver
-from lrp3d.errors import ModelError
+from lrp3d.errors import NoMotion as NoMotion
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)
-
-
-class NoMotion(ModelError):
-    """Relevance cannot be split into motion and appearance here; the message says where."""
 
 
 def mixes(step: Step) -> bool:

@@ -29,8 +29,9 @@ from lrp3d.compute.maps import (
     Scale,
     SumOver,
 )
+from lrp3d.errors import NoMotion
 from lrp3d.layout import Layout
-from lrp3d.motion.frame_mixing import TIME, NoMotion, mixes
+from lrp3d.motion.frame_mixing import TIME, mixes
 from lrp3d.motion.frame_numbers import NONE, Frames, agreed, alike_before, along, compressed, differ, greatest
 from lrp3d.motion.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of

@@ -3,8 +3,8 @@
 At an operation that mixes frames, an input of an output's window is written as what it would be if the window stood
 still, plus the rest. What goes through the first part is static, through the second dynamic, and what was dynamic stays
 so on its way down. Both parts are linear in the relevance that arrives, so they add up to it (docs/method.md has the
-formulas). `frames_of_values` says which operations mix frames; `static_relevance` and `side_by_side` compute the first
-part.
+formulas). `frames_of_values` says which operations mix frames; `static_relevance` and `frames_meeting` compute the
+first part.
 
 A network's zero padding makes frames differ at the ends of a clip that stands still. So the network is also run on the
 clip's mean frame, repeated, and what differs there is not motion.
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from lrp3d.compute.bands import whole_axis
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.motion.frame_mixing import TIME, NoMotion
+from lrp3d.errors import NoMotion
+from lrp3d.motion.frame_mixing import TIME
+from lrp3d.motion.frames_meeting import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.frames_of_values import FramesOfValues
-from lrp3d.motion.side_by_side import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.static_relevance import (
     Mixing,
     cropped,

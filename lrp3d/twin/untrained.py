@@ -11,17 +11,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from lrp3d.errors import ModelError
-from lrp3d.transfer import answers
+from lrp3d.errors import CannotBeReset as CannotBeReset
+from lrp3d.transfer import answers, device_of_model
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state, seed_torch
 from lrp3d.twin.swapping import name_of
 from lrp3d.twin.twin import Twin
-
-
-class CannotBeReset(ModelError):
-    """Some modules have parameters and no way to draw them anew; the message names them."""
 
 
 def untrained(
@@ -54,7 +50,7 @@ def untrained(
             forward uses a parameter of no module, or a scripted module, whose parameters are the model's own.
         ModelError: the model cannot run on the noise.
     """
-    device = next((x.device for x in twin.model.parameters()), torch.device("cpu"))
+    device = device_of_model(twin.model)
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         copier = Copier(shared=False)
         copy = cast(nn.Module, copier(twin.model, ""))
@@ -84,8 +80,9 @@ def untrained(
     if stuck:
         raise CannotBeReset(
             f"the untrained network cannot be made: {', '.join(list(stuck)[:3])}"
-            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset; give every parameter a module "
-            "with a method reset_parameters() that draws it, or explain without the floor"
+            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset",
+            "give every parameter a module with a method reset_parameters() that draws it, "
+            "or explain without the floor",
         )
     return Twin(copy, twin.composite)
 
@@ -98,7 +95,8 @@ def _refuse_scripts(model: nn.Module, copied: Sequence[nn.Module]) -> None:
         place = f"'{names[0]}'" if names and names[0] else "the model" if names else "a module"
         raise CannotBeReset(
             f"the untrained network cannot be made: {place} is scripted (TorchScript), so that its parameters cannot "
-            "be drawn anew without changing the model itself; give the module that was scripted"
+            "be drawn anew without changing the model itself",
+            "give the module that was scripted",
         )
 
 

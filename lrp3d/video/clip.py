@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.callers import warn
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
 from lrp3d.sampling import check_sampling, dense_indices, require_positive, uniform_indices
@@ -170,10 +170,10 @@ def sample_clip(
 
 
 def _warn_of(source: Source) -> None:
-    """Warns the caller of the caller of decisions that were made, and of frames that are missing."""
+    """Warns of decisions that were made, and of frames that are missing."""
     for sentences, kind in ((source.notes, ClipWarning), (source.lost, LostFramesWarning)):
         for sentence in sentences:
-            warnings.warn(printable(sentence), kind, stacklevel=3)
+            warn(printable(sentence), kind)
 
 
 def _frame_chooser(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lrp3d.printed import few
 from lrp3d.video.paths import open_regular
 from lrp3d.video.timeline import Timeline
 
@@ -15,13 +16,8 @@ _ASF = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 _ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
 _MOST_OF_A_HEADER = 2**16
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
-_STATING = (
-    "matroska",
-    "mov,",
-    "flv",
-    "asf",
-    "mxf",
-)  # containers whose header states a duration; for others FFmpeg would guess
+# Containers whose header states a duration; for others FFmpeg would guess.
+_STATING = ("matroska", "mov,", "flv", "asf", "mxf")
 
 
 def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
@@ -52,7 +48,7 @@ def _hole_sentences(name: str, timeline: Timeline) -> list[str]:
     holes = timeline.holes()
     if not holes:
         return []
-    places = ", ".join(f"{start:.2f} and {end:.2f} s" for start, end in holes[:3]) + (", ..." if len(holes) > 3 else "")
+    places = few([f"{start:.2f} and {end:.2f} s" for start, end in holes], 3)
     usual = timeline.spacing()[0]
     return [f"{name} has no pictures between {places}, and elsewhere one each {usual:.3g} s: some may be lost"]
 

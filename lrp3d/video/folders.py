@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from lrp3d.filenames import extension
+from lrp3d.printed import few
 from lrp3d.video.pixels import Framing
 from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, stand_ins
@@ -127,8 +128,7 @@ def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[lis
         return [*notes, f"the frames of {folder.name} are numbered in steps of {step} and follow each other"], []
     gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
     first = list(islice(gaps, 9))  # numbers may be time stamps, with millions between them
-    numbers_listed = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
-    return notes, [f"{folder.name} has no frame {numbers_listed}: its neighbours follow each other"] if first else []
+    return notes, [f"{folder.name} has no frame {few(first, 8)}: its neighbours follow each other"] if first else []
 
 
 def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:

@@ -56,8 +56,7 @@ def _frame(video: Any, index: int, name: str) -> np.ndarray:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
         raise VideoError(f"frame {index} of {name} has shape {array.shape}, and frames are (h, w, 3)")
-    if (
-        array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255
-    ):  # some storages widen bytes to larger integers
+    # Some storages widen bytes to larger integers.
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
         array = array.astype(np.uint8)
     return as_pixels(array, name)

@@ -112,6 +112,16 @@ def check_normalisation(**given: Colour) -> None:
             raise ValueError(f"std is not 0, which pixels are divided by, but it is {colour!r}")
 
 
+def black_and_white(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The normalised values of black and of white, one for each channel: between them lie all valid inputs.
+
+    >>> black_and_white([0.5], [0.25])
+    ((-2.0,), (2.0,))
+    """
+    pairs = list(zip(mean, std, strict=True))
+    return tuple((0.0 - m) / s for m, s in pairs), tuple((1.0 - m) / s for m, s in pairs)
+
+
 def normalize(pixels: Tensor, mean: Colour, std: Colour) -> Tensor:
     """Pixels uint8 (t, h, w, 3) as a batch of one clip, float32 (1, 3, t, h, w)."""
     offset, scale = (torch.as_tensor(colour, dtype=torch.float32) for colour in (mean, std))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 
 
 class VideoError(ValueError):
@@ -62,7 +62,7 @@ def stand_ins(wanted: list[int], shown: list[int], name: str) -> list[str]:
     pairs = sorted({(a, s) for a, s in zip(wanted, shown, strict=True) if a != s})
     if not pairs:
         return []
-    replacements = ", ".join(f"{a} by {s}" for a, s in pairs[:8]) + (", ..." if len(pairs) > 8 else "")
+    replacements = few([f"{a} by {s}" for a, s in pairs], 8)
     return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {replacements}"]
 
 

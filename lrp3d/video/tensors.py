@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lrp3d.filenames import extension
-from lrp3d.printed import with_article
+from lrp3d.printed import few, with_article
 from lrp3d.video.pixels import Framing
 from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
@@ -112,8 +112,7 @@ def _slice(stored: Any, index: int) -> Tensor:
 
 def _single_name(names: list[str], file: str) -> str:
     if len(names) != 1:
-        names_listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {names_listed}")
+        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {few(names, 8)}")
     return names[0]
 
 

@@ -123,10 +123,8 @@ def _until_it_breaks_off(av: Any, packets: Iterator[Any]) -> Iterator[Any | None
     while True:
         try:
             packet = next(packets)
-        except (
-            StopIteration,
-            IndexError,
-        ):  # an error of PyAV after the last packet, if streams have appeared on the way
+        # PyAV raises an IndexError after the last packet if streams have appeared on the way.
+        except (StopIteration, IndexError):
             return
         except (av.error.FFmpegError, OSError):
             yield None

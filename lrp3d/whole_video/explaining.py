@@ -18,11 +18,13 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
 from lrp3d.progress import bar
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.digest import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.video.content import content_digest
+from lrp3d.video.pixels import black_and_white
 from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
 from lrp3d.whole_video.windows import Window, windows
@@ -97,10 +99,7 @@ def explain_video(
     mean = tuple(getattr(twin.model, "mean", IMAGENET_MEAN) if mean is None else mean)
     std = tuple(getattr(twin.model, "std", IMAGENET_STD) if std is None else std)
     if input_range is None and getattr(twin.model, "input_range", None) is None:
-        input_range = (
-            [(0 - m) / s for m, s in zip(mean, std, strict=True)],
-            [(1 - m) / s for m, s in zip(mean, std, strict=True)],
-        )
+        input_range = black_and_white(mean, std)
     reader = _Reader(Path(path), every, {"size": size, "short_side": short_side, "mean": mean, "std": std})
     count = reader.count()
     if count < length:
@@ -233,7 +232,7 @@ class _WindowExplainer:
         return length // n
 
     def _window(self, tensor: Tensor) -> Explanation:
-        device = next((parameter.device for parameter in self.twin.model.parameters()), torch.device("cpu"))
+        device = device_of_model(self.twin.model)
         return (
             explain(
                 self.twin,

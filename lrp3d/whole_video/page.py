@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -16,7 +14,8 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.extras import missing
-from lrp3d.figures.pages import filled
+from lrp3d.figures.embedded import address_of, data_address
+from lrp3d.figures.pages import fill_template
 from lrp3d.files import as_json
 from lrp3d.printed import printable
 
@@ -45,7 +44,7 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
         # No text may end the script that contains it.
         "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
     }
-    return filled("lrp3d.whole_video", "timeline.html", parts)
+    return fill_template("lrp3d.whole_video", "timeline.html", parts)
 
 
 def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
         "times": numbers(explanation.times[:: explanation.step][chosen]),
         "numbers": explanation.indices[:: explanation.step][chosen].tolist(),
         "width": explanation.band.shape[1],
-        "picture": "data:image/png;base64," + base64.b64encode(png(_by_lag(explanation)[chosen].T.flip(0))).decode(),
+        "picture": data_address(png(_by_lag(explanation)[chosen].T.flip(0))),
         "thumbnails": [_jpeg(image) for image in explanation.thumbnails],
         "shown": explanation.thumbnail_frames.tolist(),
     }
@@ -91,6 +90,4 @@ def _jpeg(pixels: Tensor) -> str:
         from PIL import Image
     except ImportError:
         raise missing("matplotlib", "the page of a video (Pillow, which comes with it)") from None
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return address_of(Image.fromarray(pixels.numpy()), "jpeg", quality=80)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
+from lrp3d.callers import warn
 from lrp3d.files import read_saved, replacing
 
 Part = tuple[dict[str, Tensor], tuple[str, ...]]
@@ -55,7 +55,7 @@ class Parts:
             notes, tensors = read_saved(path, "notes", "part of an explanation")
             return tensors, tuple(json.loads(notes))
         except ValueError as error:
-            warnings.warn(f"{error}; it is made again", stacklevel=2)
+            warn(f"{error}; it is made again")
             return None
 
     def write(self, number: int, tensors: dict[str, Tensor], notes: tuple[str, ...]) -> None:

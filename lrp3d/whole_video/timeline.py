@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.defaults import SIGMA
 from lrp3d.files import as_json, read_saved, replacing
 from lrp3d.metrics.atr import avg_atr
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 
 
 @dataclass(eq=False)
@@ -139,11 +139,10 @@ class VideoExplanation:
     def __repr__(self) -> str:
         unit = "frames" if self.step == 1 else f"steps of {self.step} frames"
         classes = torch.unique_consecutive(self.target).tolist()
-        ellipsis = ", ..." if len(classes) > 8 else ""
         lines = [
             f"Explanation of a video of {len(self.indices)} frames, {'CLRP' if self.contrastive else 'LRP'}",
             f"  band          {tuple(self.band.shape)}, in {unit}",
-            f"  classes       [{', '.join(map(str, classes[:8]))}{ellipsis}]",
+            f"  classes       [{few(classes, 8)}]",
             f"  avg-ATR       {self.avg_atr:.2f} of {self.band.shape[1]} {unit}",
         ]
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]

@@ -122,6 +122,15 @@ def test_the_space_bar_plays_and_the_page_opens_on_the_strongest_frame(shown):
     assert window.text("#where") == "1 of 4"
 
 
+@pytest.mark.parametrize("random_weights", [False, True])
+def test_the_floor_of_a_network_with_random_weights_is_called_another_draw(random_weights):
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    page = report(explanation, pixels(4), random_weights=random_weights)
+    assert ("is untrained, too" in page) == random_weights
+    assert ("can come from training" in page) != random_weights
+
+
 def test_class_and_method_are_switched_and_what_is_shown_is_what_is_saved(shown):
     explanation = explained()
     explanation.floor = explanation.matrix / 2

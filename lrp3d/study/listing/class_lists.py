@@ -80,7 +80,7 @@ def class_list(path: str | Path) -> tuple[str, ...]:
             raise ValueError(f"{file.name} is no json, so that it holds no list {key!r}")
         names = tuple(line for _, line in lines_of(text) if line)
     else:
-        names = _listed(parsed(text, file.name), file, key)
+        names = _listed(_parsed(text, file), file, key)
     if not names:
         raise ValueError(f"{file.name} names no class")
     if not all(map(str.strip, names)):
@@ -116,7 +116,7 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     """
     file, _ = _file_and_key(path)
     in_package = str(path) == HUMANS and not Path(path).exists()
-    stored: Any = packaged.stored("humans") if in_package else parsed(_text(file), file.name)
+    stored: Any = packaged.stored("humans") if in_package else _parsed(_text(file), file)
     stored = stored if isinstance(stored, dict) else {}
     kinds = [key.removesuffix("_temporal") for key in stored if key.endswith("_temporal")]
     pairs = [
@@ -153,6 +153,14 @@ def _file_and_key(path: str | Path) -> tuple[Path, str]:
 
 def _text(file: Path) -> str:
     return read_text(file, "classes are json or one name per line")
+
+
+def _parsed(text: str, file: Path) -> Any:
+    """Returns what the json of a file holds; an error names the file."""
+    try:
+        return parsed(text)
+    except ValueError as error:
+        raise ValueError(f"{file.name} {error}") from None
 
 
 def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lrp3d.filenames import extension
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
 from lrp3d.study.listing.packaged import packaged_labels
 from lrp3d.study.listing.texts import (
     MOST_CLASSES,
-    few,
+    NotJsonError,
     in_digits,
     lines_of,
     on_one_line,
@@ -76,8 +76,7 @@ def read_labels(path: str | Path) -> Labels:
         pairs, notes = _pairs(text, is_json=extension(path) == ".json")
         by_index, more_notes = _names_of_pairs(pairs)
     except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(path.name) else f"{path.name} {message}") from None
+        raise ValueError(f"{path.name} {error}") from None
     names = [by_index.get(index, str(index)) for index in range(max(by_index) + 1)]
     return Labels.of(names, [printable(f"{path.name} {note}") for note in (*notes, *more_notes)])
 
@@ -86,10 +85,10 @@ def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
     """Returns the ids and names that the file has, and a note on everything that was skipped."""
     if is_json or text.lstrip()[:1] in ("{", "["):
         try:
-            return _by_id(parsed(text, "labels")), []
-        except ValueError as error:
-            if is_json or "complete json" not in str(error):
-                raise ValueError(str(error).removeprefix("labels ")) from None
+            return _by_id(parsed(text)), []
+        except NotJsonError:
+            if is_json:
+                raise
     return _by_line(text)
 
 

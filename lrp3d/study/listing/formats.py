@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.filenames import extension
+from lrp3d.printed import few
 from lrp3d.study.listing.columns import fields_of, is_header, separator_of
 from lrp3d.study.listing.headed import kinetics, rows_below
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
     Lines,
-    Listed,
+    ListedRows,
     Row,
     class_of,
     clip_name,
@@ -25,7 +26,7 @@ from lrp3d.study.listing.rows import (
 )
 from lrp3d.study.listing.separated import separated
 from lrp3d.study.listing.spaced import SPLITS, spaced
-from lrp3d.study.listing.texts import few, is_address, lines_of, parsed, read_text, whole_number
+from lrp3d.study.listing.texts import PlaceError, is_address, lines_of, parsed, read_text, whole_number
 from lrp3d.video.folders import is_hidden
 
 __all__ = ["kinetics", "rows_of_file", "rows_of_folder", "something_json"]
@@ -33,7 +34,7 @@ __all__ = ["kinetics", "rows_of_file", "rows_of_folder", "something_json"]
 _YOUTUBE = re.compile(r"[\w-]{11}")
 
 
-def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
+def rows_of_file(path: Path, known: Collection[str] = ()) -> ListedRows:
     """Reads the rows of a list file, whose first line tells its form.
 
     Args:
@@ -52,7 +53,7 @@ def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
         raise ValueError(f"{path.name} is empty")
     try:
         if extension(path) == ".json" or _is_json(written[0][1], text):
-            return Listed(something_json(text))
+            return ListedRows(something_json(text))
         comments = [number for number, line in written if line.startswith("#")]
         notes = [f"lines that begin with # are skipped ({few(comments)})"] if comments else []
         lines = [(number, line) for number, line in written if not line.startswith("#")]
@@ -60,8 +61,7 @@ def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
             raise ValueError("has comments only")
         listed = _rows_of_lines(lines, known)
     except ValueError as error:
-        problem = str(error).removeprefix("which ")
-        raise ValueError(f"{path.name}{', ' if problem.startswith(('line ', 'object ')) else ' '}{problem}") from None
+        raise ValueError(f"{path.name}{', ' if isinstance(error, PlaceError) else ' '}{error}") from None
     return replace(listed, notes=(*notes, *listed.notes))
 
 
@@ -75,11 +75,11 @@ def _is_json(line: str, text: str) -> bool:
         return False
     for json in (line, text):
         with contextlib.suppress(ValueError):
-            return isinstance(parsed(json, "which"), (list, dict))
+            return isinstance(parsed(json), (list, dict))
     return not PATH_AND_REST.match(line)
 
 
-def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
+def _rows_of_lines(lines: Lines, known: Collection[str]) -> ListedRows:
     separator = None
     if match := re.fullmatch(r'"?sep=(.)"?', lines[0][1], re.IGNORECASE):  # spreadsheets write it before the header
         separator, lines = match[1], lines[1:]
@@ -87,7 +87,7 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
         raise ValueError("has a header and no clip")
     number, line = lines[0]
     if line.startswith('"') and line.count('"') % 2:
-        raise ValueError(f"line {number}: a quote that is not closed: {line}")
+        raise PlaceError(f"line {number}", f"a quote that is not closed: {line}")
     separator = separator or separator_of(line)
     first = fields_of(lines[0][1], separator)
     if is_header(first) and not any(names_video(field) or _is_quoted(field) for field in first):
@@ -97,7 +97,7 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
     if all(_is_kinetics(fields_of(line, separator)) for _, line in lines):
         header = ["label", "youtube_id", "time_start", "time_end"]
         rows = each_line(lines, lambda line: kinetics(header, fields_of(line, separator)))
-        return Listed(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
+        return ListedRows(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     return separated(lines, separator, known)
 
 
@@ -123,7 +123,7 @@ def something_json(text: str) -> list[Row]:
     >>> something_json('[{"id": "7", "label": "holding a cup", "template": "Holding [something]"}]')
     [Row(name='7', label='Holding something', places=(), frames=None)]
     """
-    stored = parsed(text, "which")
+    stored = parsed(text)
     if not isinstance(stored, list) or not all(isinstance(entry, dict) and "id" in entry for entry in stored):
         raise ValueError('is json, but no list of objects with "id" and "template"')
     return [_something_row(number, entry) for number, entry in enumerate(stored, 1)]
@@ -132,16 +132,16 @@ def something_json(text: str) -> list[Row]:
 def _something_row(number: int, entry: dict[str, Any]) -> Row:
     name, label = entry["id"], entry.get("template", entry.get("label"))
     if isinstance(name, bool) or not isinstance(name, (str, int)) or isinstance(label, (bool, float, list, dict)):
-        raise ValueError(f"object {number}: an id is text or a number, and a template is text, not {entry}")
+        raise PlaceError(f"object {number}", f"an id is text or a number, and a template is text, not {entry}")
     try:
         if isinstance(label, str):
             label = class_of(re.sub(r"[\[\]]", "", label))
         return Row(clip_name(str(name)), label)
     except ValueError as error:
-        raise ValueError(f"object {number}: {error}") from None
+        raise PlaceError(f"object {number}", f"{error}") from None
 
 
-def rows_of_folder(folder: Path) -> Listed:
+def rows_of_folder(folder: Path) -> ListedRows:
     """Reads a folder with one folder of videos, or of frame folders, for every class.
 
     Raises:
@@ -164,4 +164,4 @@ def rows_of_folder(folder: Path) -> Listed:
         # Sorted as names they would be sorted as text: 10 would come before 2.
         notes.append("the folders' names are taken for numbers of classes")
         rows = [Row(row.name, class_of(str(row.label))) for row in rows]
-    return Listed(rows, tuple(notes))
+    return ListedRows(rows, tuple(notes))

@@ -18,14 +18,14 @@ from lrp3d.study.listing.columns import (
     key_of,
     unquoted,
 )
-from lrp3d.study.listing.rows import Lines, Listed, Row, class_of, clip_name, each_line, frames_from, names_video
+from lrp3d.study.listing.rows import Lines, ListedRows, Row, class_of, clip_name, each_line, frames_from, names_video
 from lrp3d.study.listing.spaced import spaced
-from lrp3d.study.listing.texts import whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["kinetics", "rows_below"]
 
 
-def rows_below(header: list[str], lines: Lines, separator: str | None, known: Collection[str]) -> Listed:
+def rows_below(header: list[str], lines: Lines, separator: str | None, known: Collection[str]) -> ListedRows:
     """Reads the rows below a header, by the columns that it names.
 
     Args:
@@ -45,27 +45,28 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
     keys = [key_of(name) for name in header]
     if "youtubeid" in keys:
         if missing_columns := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
-            raise ValueError(
-                f"line {number}: its header names youtube_id and no {' and no '.join(missing_columns)}; "
-                "a clip of Kinetics is named by all three"
+            raise PlaceError(
+                f"line {number}",
+                f"its header names youtube_id and no {' and no '.join(missing_columns)}; "
+                "a clip of Kinetics is named by all three",
             )
         read = [key_of(name) for name in ("youtube_id", "time_start", "time_end")]
         used = [column_of(header, CLASSES), *(column for column, key in enumerate(keys) if key in read)]
         rows = each_line(rest, lambda line: kinetics(header, fields_of(line, separator)))
-        return Listed(rows, (note + _not_read(header, used),))
+        return ListedRows(rows, (note + _not_read(header, used),))
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
     if path is None:
-        raise ValueError(f"line {number}: its header names no column of paths: {line}")
+        raise PlaceError(f"line {number}", f"its header names no column of paths: {line}")
     table = _Table(header, separator, path, label)
     used = [path, label, table.frames]
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
         listed = spaced(rest, known, has_classes=label is not None)  # a path may hold spaces
-        return Listed(listed.rows, (note + _not_read(header, used), *listed.notes))
+        return ListedRows(listed.rows, (note + _not_read(header, used), *listed.notes))
     rows = each_line(rest, table.row)
     if table.several_names:
-        return Listed(rows, (note + _not_read(header, used),))
-    return Listed(rows, (note + _not_read(header, [*used, table.names]),), tuple(sorted(table.class_names.items())))
+        return ListedRows(rows, (note + _not_read(header, used),))
+    return ListedRows(rows, (note + _not_read(header, [*used, table.names]),), tuple(sorted(table.class_names.items())))
 
 
 def _not_read(header: Sequence[str], used: Sequence[int | None]) -> str:

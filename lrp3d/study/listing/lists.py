@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 from lrp3d.study.listing.class_lists import bare, index_of
 from lrp3d.study.listing.formats import rows_of_file, rows_of_folder
 from lrp3d.study.listing.numbering import (
@@ -18,7 +18,7 @@ from lrp3d.study.listing.numbering import (
     refuse_numbers_that_are_names,
 )
 from lrp3d.study.listing.rows import Row
-from lrp3d.study.listing.texts import MOST_CLASSES, few, in_digits, is_address, on_one_line
+from lrp3d.study.listing.texts import MOST_CLASSES, in_digits, is_address, on_one_line
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
-from lrp3d.study.listing.rows import Listed, Row
-from lrp3d.study.listing.texts import few
+from lrp3d.study.listing.rows import ListedRows, Row
 
 __all__ = ["from_zero", "list_notes", "refuse_numbers_that_are_names"]
 
@@ -102,7 +102,7 @@ def refuse_numbers_that_are_names(rows: Sequence[Row], counted: Sequence[Row], l
 
 
 def names_beside_numbers(
-    listed: Listed, labels: Sequence[str], list_labels: Sequence[str], count: int | None
+    listed: ListedRows, labels: Sequence[str], list_labels: Sequence[str], count: int | None
 ) -> tuple[tuple[str, ...], list[str]]:
     """The labels, held against the names that a list has beside its numbers, or made of these if none are given.
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from lrp3d.filenames import extension
 from lrp3d.study.listing.columns import unquoted
-from lrp3d.study.listing.texts import whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 __all__ = [
     "PATH_AND_REST",
     "VIDEO_SUFFIXES",
     "Lines",
-    "Listed",
+    "ListedRows",
     "Row",
     "class_of",
     "clip_name",
@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRows:
     """The rows of a list, with one sentence for each decision that was made while reading them."""
 
     rows: list[Row]
@@ -78,7 +78,7 @@ def each_line(lines: Lines, form: Callable[[str], Row]) -> list[Row]:
         try:
             rows.append(form(line))
         except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from None
+            raise PlaceError(f"line {number}", str(error)) from None
     return rows
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import fields_of
-from lrp3d.study.listing.rows import Lines, Listed, Row, class_of, clip_name, each_line, frame_folder, names_video
-from lrp3d.study.listing.texts import few, whole_number
+from lrp3d.study.listing.rows import Lines, ListedRows, Row, class_of, clip_name, each_line, frame_folder, names_video
+from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["delimited", "separated"]
 
 
-def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> Listed:
+def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> ListedRows:
     """Reads ``path,label`` and the other forms of `delimited`; drops a header in unknown words where it must be one.
 
     Args:
@@ -37,8 +38,8 @@ def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> List
     may_be_title = not any(separator in field or whole_number(field) is not None for field in columns[0])
     if may_be_title and _is_title(rows, lines[0], known):
         number, line = lines[0]
-        return Listed(rows[1:], (f"line {number} is taken for a header and skipped ({line})", *notes))
-    return Listed(rows, tuple(notes))
+        return ListedRows(rows[1:], (f"line {number} is taken for a header and skipped ({line})", *notes))
+    return ListedRows(rows, tuple(notes))
 
 
 def delimited(fields: Sequence[str]) -> Row:
@@ -82,9 +83,10 @@ def _refuse_torn_paths(lines: Lines, columns: Sequence[Sequence[str]], separator
             f"{separator!r} stands in quotes"
         )
     number, line = lines[later.index(True)]
-    raise ValueError(
-        f"line {number}: {line!r} names a video behind {separator!r}: if the path holds {separator!r}, put it in "
-        "quotes; if not, write path,label, or a header that names the columns"
+    raise PlaceError(
+        f"line {number}",
+        f"{line!r} names a video behind {separator!r}: if the path holds {separator!r}, put it in "
+        "quotes; if not, write path,label, or a header that names the columns",
     )
 
 
@@ -97,9 +99,10 @@ def _refuse_torn_classes(lines: Lines, columns: Sequence[Sequence[str]], separat
     number, line = lines[here]
     for (other, _), fields in zip(lines, columns, strict=True):
         if len(fields) != len(columns[here]):
-            raise ValueError(
-                f"line {number}: {line!r} has {len(columns[here])} columns, and line {other} has {len(fields)}: put a "
-                f"path or class that holds {separator!r} in quotes"
+            raise PlaceError(
+                f"line {number}",
+                f"{line!r} has {len(columns[here])} columns, and line {other} has {len(fields)}: put a "
+                f"path or class that holds {separator!r} in quotes",
             )
 
 
@@ -121,7 +124,8 @@ def _is_title(rows: Sequence[Row], first_line: tuple[int, str], known: Collectio
     if bare(first.label) in names:
         return False
     number, line = first_line
-    raise ValueError(
-        f"line {number}: {line!r} may be a header or a clip, as the other lines name video files: write path,label in "
-        "its place if it is a header, and above it if it is a clip"
+    raise PlaceError(
+        f"line {number}",
+        f"{line!r} may be a header or a clip, as the other lines name video files: write path,label in "
+        "its place if it is a header, and above it if it is a clip",
     )

@@ -9,14 +9,14 @@ from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
     Lines,
-    Listed,
+    ListedRows,
     Row,
     class_of,
     clip_name,
     each_line,
     frame_folder,
 )
-from lrp3d.study.listing.texts import whole_number
+from lrp3d.study.listing.texts import PlaceError, whole_number
 
 __all__ = ["SPLITS", "spaced"]
 
@@ -37,7 +37,7 @@ class _End:
     """Whether the class was found because its name is known."""
 
 
-def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False) -> Listed:
+def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False) -> ListedRows:
     """Reads ``path label``, ``folder total_frames label`` or ``folder start end label``, split from the right.
 
     A path ends with its suffix. A name without one may hold spaces and end with numbers, so the line that ends with the
@@ -68,7 +68,7 @@ def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False)
         ends |= {line: _below_two_columns(number, line) for number, line in bare_lines}
     elif not columns and labelled and ends:
         number, line = next((number, line) for number, line in lines if line in ends and not ends[line].columns)
-        raise ValueError(f"line {number}: no class stands at the end of {line!r}, and other lines have one")
+        raise PlaceError(f"line {number}", f"no class stands at the end of {line!r}, and other lines have one")
 
     def row(line: str) -> Row:
         if line in files:
@@ -81,7 +81,7 @@ def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False)
 
     rows = each_line(lines, row)
     _refuse_longer_names(lines, ends, rows, known)
-    return Listed(rows, tuple(_notes(rows, ends)))
+    return ListedRows(rows, tuple(_notes(rows, ends)))
 
 
 def _ends(lines: Lines, known: Collection[str]) -> dict[str, _End]:
@@ -96,7 +96,7 @@ def _ends(lines: Lines, known: Collection[str]) -> dict[str, _End]:
             named = []  # classes without a name are called by their number
         if named and whole_number(words[-1]) is not None:
             label = " ".join(words[-named[-1] :])
-            raise ValueError(f"line {number}: {line!r} ends with the name of class {label!r} and with a number")
+            raise PlaceError(f"line {number}", f"{line!r} ends with the name of class {label!r} and with a number")
         if named:
             before = line.rsplit(None, named[-1])[0]
             ends[line] = _End(before, " ".join(words[-named[-1] :]), 1 + _trailing_numbers(before, 2), is_known=True)
@@ -120,7 +120,9 @@ def _below_two_columns(number: int, line: str) -> _End:
     """Reads a line without a known class below a header that names a path and a class: it has two words at most."""
     words = line.split()
     if len(words) > 2:
-        raise ValueError(f"line {number}: {len(words)} words below a header of 2 columns, {line!r}: separate by commas")
+        raise PlaceError(
+            f"line {number}", f"{len(words)} words below a header of 2 columns, {line!r}: separate by commas"
+        )
     return _End(words[0], words[1], columns=1) if len(words) == 2 else _End(line)
 
 
@@ -133,9 +135,10 @@ def _refuse_longer_names(lines: Lines, ends: dict[str, _End], rows: list[Row], k
         words = bare(row.label).split() if ends[line].is_known and isinstance(row.label, str) else []
         shorter = [name for first in range(1, len(words)) if (name := " ".join(words[first:])) in known]
         if shorter:
-            raise ValueError(
-                f"line {number}: {line!r} may be of class {row.label!r} or of class {shorter[0]!r}, as names hold "
-                "spaces: separate name and class by a comma"
+            raise PlaceError(
+                f"line {number}",
+                f"{line!r} may be of class {row.label!r} or of class {shorter[0]!r}, as names hold "
+                "spaces: separate name and class by a comma",
             )
 
 

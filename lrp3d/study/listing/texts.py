@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from lrp3d.printed import printable
 
 __all__ = [
     "MOST_CLASSES",
-    "few",
+    "NotJsonError",
+    "PlaceError",
     "in_digits",
     "is_address",
     "lines_of",
@@ -36,6 +37,21 @@ _BOMS = (  # the longer ones first, because one begins with the other
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+class PlaceError(ValueError):
+    """Something is wrong at one place of a file, such as "line 3"; without a place it would be about all of it."""
+
+    def __init__(self, place: str, problem: str):
+        super().__init__(f"{place}: {problem}")
+
+
+class NotJsonError(ValueError):
+    """A text is no json, so that it may be something else; any other error is about what a json holds."""
+
+
+class _RepeatedKeyError(ValueError):
+    """An object of a json text gives one key twice."""
 
 
 def read_text(path: Path, expected: str) -> str:
@@ -116,26 +132,31 @@ def lines_of(text: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
 
 
-def parsed(text: str, name: str) -> Any:
-    """Returns what a json text holds; raises ValueError where it is no json, or gives one key twice."""
+def parsed(text: str) -> Any:
+    """Returns what a json text holds.
+
+    Raises:
+        NotJsonError: (a ValueError) it is no json, or not all of one.
+        ValueError: it gives one key twice, or cannot be read; the message goes on after the name of a file.
+    """
 
     def refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-            raise ValueError(f"{name} gives {twice!r} twice")
+            raise _RepeatedKeyError(f"gives {twice!r} twice")
         return mapping
 
     try:
         return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=refuse_repeated_keys)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is no complete json: {error}") from None
-    except ValueError as error:
-        if str(error).startswith(name):
-            raise
-        raise ValueError(f"{name} is json with a number of thousands of digits") from None
+        raise NotJsonError(f"is no complete json: {error}") from None
+    except _RepeatedKeyError:
+        raise
+    except ValueError:
+        raise ValueError("is json with a number of thousands of digits") from None
     except RecursionError:
-        raise ValueError(f"{name} is json that nests too deeply for lists and labels") from None
+        raise ValueError("is json that nests too deeply for lists and labels") from None
 
 
 def whole_number(text: str) -> int | None:
@@ -159,16 +180,6 @@ def in_digits(number: int) -> str:
     ('10000000', '-3', 'of more than 18 digits')
     """
     return str(number) if abs(number) < 10**18 else "of more than 18 digits"
-
-
-def few(values: Iterable[Any], most: int = 5) -> str:
-    """Joins the first few of some things, for a sentence.
-
-    >>> few(range(9)), few(["a", "b"])
-    ('0, 1, 2, 3, 4, ...', 'a, b')
-    """
-    listed = list(values)
-    return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
 
 
 def is_address(text: str) -> bool:

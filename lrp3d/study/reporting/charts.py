@@ -11,6 +11,7 @@ import numpy as np
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
 from lrp3d.figures.colours import LIGHT, WINDOW
+from lrp3d.figures.heatmap import ROWS
 from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
 from lrp3d.printed import printable
@@ -77,7 +78,7 @@ def heatmaps(
         text, properties = lettered(printable(title))
         axes.set_title(in_lines(text, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **properties)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
-        axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
+        axes.set_ylabel(ROWS.format(unit) if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
         empty.set_visible(False)
     return figure
@@ -139,8 +140,8 @@ def class_curve(
     right.hist(maxima, bins=np.arange(low, max(high, low + 0.5) + 0.25, 0.25).tolist(), color=WINDOW, rwidth=0.9)
     right.set_xlabel("max-ATR (frames)", fontsize=NORMAL)
     right.set_ylabel("classes", fontsize=NORMAL)
-    _plain(left)
-    _plain(right)
+    style_axes(left)
+    style_axes(right)
     if title:
         text, properties = lettered(heading(title, figure.get_figwidth()))
         figure.suptitle(text, fontsize=LARGE, **properties)
@@ -189,7 +190,7 @@ def human_scatter(
     axes.set_xlabel("classes that people call temporal or static, sorted", fontsize=NORMAL)
     axes.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.legend(fontsize=SMALL, frameon=False)
-    _plain(axes)
+    style_axes(axes)
     write(axes, title, None)
     return figure
 
@@ -228,7 +229,7 @@ def accuracy_scatter(
     legend(axes, points, names, **BESIDE)
     axes.set_xlabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
-    _plain(axes)
+    style_axes(axes)
     correlation = str(pearson(atr, accuracy))
     write(axes, f"{title}: {correlation}" if title else correlation, None)
     return figure
@@ -288,7 +289,7 @@ def window_curves(
     low, high = max(0.0, min(low, high - 2)), max(high, low + 2)  # so that hundredths of a percent look like none
     axes.set_ylim(low, min(high, 101))  # no accuracy is above 100, whose mark needs some room
     axes.set_xlim(left=0)
-    _plain(axes)
+    style_axes(axes)
     write(axes, title, None)
     return figure
 
@@ -334,7 +335,8 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
         tick.set(**properties)
 
 
-def _plain(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Gives axes the look of all charts: small numbers, a grid behind the data, no lines at the top and right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=SMALL)
     axes.grid(axis="y", color=GRID, linewidth=0.7)

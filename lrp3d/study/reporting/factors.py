@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas
-from lrp3d.study.reporting.charts import COLOURS, MARKERS, _plain
+from lrp3d.study.reporting.charts import COLOURS, MARKERS, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,6 +134,6 @@ def _say(axes: Axes, label: str, title: str | None, kinds: Collection[str]) -> N
     axes.set_ylabel(label, fontsize=NORMAL)
     if len(kinds) > 1:
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _plain(axes)
+    style_axes(axes)
     if title:
         axes.set_title(title, fontsize=LARGE)

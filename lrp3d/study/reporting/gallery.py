@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.figures.colours import colormap, limit_of
+from lrp3d.figures.embedded import data_address
 from lrp3d.figures.thumbnail import LARGEST, reduced, thumbnail
 from lrp3d.metrics.atr import mean_matrix
 from lrp3d.study.reporting.study_clips import ENDS, ORDERS, StudyClip, by_importance
@@ -113,7 +113,7 @@ class Gallery:
         numbers = {"logit": clip.logit, "avg": clip.avg_atr, "max": clip.max_atr, "right": _truth(clip.right)}
         data = "".join(f' data-{name}="{value:.5g}"' for name, value in numbers.items() if value is not None)
         anchors = "".join(f'<span id="{self.place}-{mark}"></span>' for mark in marks)
-        picture = base64.b64encode(self.pictures[clip.number]).decode()
+        picture = data_address(self.pictures[clip.number])
         cells = "".join(
             f"<i>{'–' if value is None else f'{value:{form}}'}</i>"
             for value, form in ((clip.logit, ".3g"), (clip.avg_atr, ".2f"), (clip.max_atr, ".0f"))
@@ -130,7 +130,7 @@ class Gallery:
         uncounted = "" if clip.counted else "<span>does not count</span>"
         return (
             f'<li id="{self.place}-{clip.number}" data-class="{clip.group}"{data} tabindex="-1">{anchors}'
-            f'<img alt="Relevance matrix" src="data:image/png;base64,{picture}">'
+            f'<img alt="Relevance matrix" src="{picture}">'
             f"<b>{in_html(clip.class_name if clip.known else 'class unknown')}</b>"
             f"<span{wrong}>{in_html(verdict[clip.right])}</span>"
             f'<span class="numbers">{cells}</span>{uncounted}<span class="name">{name}</span></li>'

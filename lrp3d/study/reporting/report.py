@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from lrp3d.figures.pages import filled
+from lrp3d.figures.embedded import data_address
+from lrp3d.figures.pages import fill_template
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
@@ -95,7 +95,7 @@ class Report:
             items = "".join(f"<li>{in_html(sentence)}</li>" for sentence in self.missing)
             body.append(f'<section id="not-made"><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
         parts = {"title": in_html(self.title), "body": "\n".join([*head, _contents(titles), *body])}
-        return filled("lrp3d.study.reporting", "page.html", parts)
+        return fill_template("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
         """Writes report.md, report.html, tables and figures, each complete or not at all; yields their paths.
@@ -151,8 +151,8 @@ def _embedded(chart: Chart, prefix: str) -> str:
         return drawing.replace(
             "<svg ", f'<svg class="chart" role="img" aria-label="{title}" style="--wide:{width}px" ', 1
         )
-    data = base64.b64encode(chart.png()).decode()
-    return f'<img width="{width}" style="--wide:{width}px" src="data:image/png;base64,{data}" alt="{title}">'
+    address = data_address(chart.png())
+    return f'<img width="{width}" style="--wide:{width}px" src="{address}" alt="{title}">'
 
 
 def report(

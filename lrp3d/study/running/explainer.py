@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d import video
+from lrp3d.callers import warn
 from lrp3d.composites import Composite
 from lrp3d.defaults import CENTRED, LAYOUT, SEGMENT, SIGMA
 from lrp3d.explain import explain
@@ -24,8 +24,10 @@ from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
+from lrp3d.transfer import device_of_model
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, convert
+from lrp3d.video.pixels import black_and_white
 
 __all__ = ["Explainer", "LoneLogit", "Part"]
 
@@ -65,8 +67,7 @@ class Explainer:
         std: standard deviation of the model's inputs.
         sigma: the share of a row's relevance that an ATR window holds.
         windows: the windows of partial uniform sampling: sizes in frames, "segment" for the segment [l, r] of each
-            frame's
-            own ATR, or "centred" for a window of that length around the frame.
+            frame's own ATR, or "centred" for a window of that length around the frame.
         empty: also predict with empty (black) images outside of each window, the paper's control.
         merge: as in `lrp3d.explain`.
         time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
@@ -129,7 +130,7 @@ class Explainer:
         self.time: TimeVariants | None = (
             TimeVariants(self.twin, time, contrastive, sigma, layout=layout, **more) if time else None
         )
-        self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.device: torch.device = device_of_model(model)
         # Without a given range it is that of all clips together where they share an axis with frames.
         alone = "b" not in axes.groups and input_range is None and self.twin.input_range is None
         self.at_once: int | None = 1 if alone else None
@@ -179,7 +180,7 @@ class Explainer:
         else:
             self.seeds_at_once = 1
             tried = "one frame logit at a time from now on"
-        warnings.warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}", stacklevel=3)
+        warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}")
         return None
 
     def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> Findings:
@@ -216,7 +217,7 @@ class Explainer:
         if explanation.positions is not None:
             positions = torch.tensor(explanation.positions)
             own = frames_of_columns(positions, positions, frames, columns)
-        black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
+        black, _ = black_and_white(self.mean, self.std)
         options: dict[str, Any] = {"fill": fill, "value": black, "own": own, "frame_logits": self._frame_logits}
         options["chunk_size"] = 1 if self.seeds_at_once == 1 else None
         rows = self._rows(clips)

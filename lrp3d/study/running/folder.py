@@ -18,14 +18,15 @@ import json
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from lrp3d.callers import warn
 from lrp3d.defaults import LAYOUT
+from lrp3d.errors import AdvisedError
 from lrp3d.files import write_text
 from lrp3d.study.listing.lists import Item, VideoList
 from lrp3d.study.running.records import Record
@@ -38,7 +39,7 @@ CALLED = {"contrastive": "contrast (false with --plain)"}
 STALE = 3600  # seconds after which an unfinished file belongs to no living process
 
 
-class StudyError(ValueError):
+class StudyError(AdvisedError):
     """The folder is no study, or it is a study with another configuration; nothing was changed in it."""
 
 
@@ -95,13 +96,13 @@ class Study:
         try:
             record = Record.load(path)
         except (ValueError, OSError) as error:
-            raise StudyError(f"{error}; delete it, and run the study again") from None
+            raise StudyError(str(error), "delete it, and run the study again") from None
         if record.config != self.hash:
-            raise StudyError(f"{path} was made with another configuration; delete it")
+            raise StudyError(f"{path} was made with another configuration", "delete it")
         if number >= len(self.items):
-            raise StudyError(f"{path} is of none of the {len(self.items)} clips of the list; delete it")
+            raise StudyError(f"{path} is of none of the {len(self.items)} clips of the list", "delete it")
         if record.number != number:  # the hash covers names and classes of the list, so only the number can differ
-            raise StudyError(f"{path} is the record of clip {record.number}, {record.name}; delete it")
+            raise StudyError(f"{path} is the record of clip {record.number}, {record.name}", "delete it")
         return record
 
     def records(self) -> Iterator[Record]:
@@ -124,7 +125,7 @@ class Study:
             try:
                 self.record(number)
             except StudyError as error:
-                problems.append(str(error).partition(" delete it")[0].rstrip(";,"))
+                problems.append(error.reason)
                 continue
             if with_maps and not self.relevance_path(number).is_file():
                 problems.append(f"{self.relevance_path(number)} is not there, though {self.record_path(number)} is")
@@ -181,9 +182,9 @@ class Study:
                     self.items[entry["number"]]  # of the list
                     reasons[int(entry["number"])] = str(entry["error"])
             except UnicodeDecodeError:
-                raise StudyError(f"{path}, line {line}, holds bytes that are no UTF-8; delete that line") from None
+                raise StudyError(f"{path}, line {line}, holds bytes that are no UTF-8", "delete that line") from None
             except (ValueError, LookupError, TypeError, RecursionError):
-                warnings.warn(f"{path}, line {line}, is damaged and counts as no failure", stacklevel=2)
+                warn(f"{path}, line {line}, is damaged and counts as no failure")
         done = self.done()
         return {number: reason for number, reason in sorted(reasons.items()) if number not in done}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from lrp3d.callers import warn
 from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
@@ -101,10 +101,10 @@ def run(
     study.tidy()
     mine = shard.take(blocks(study.items, batch_size))
     done, problems = study.sound((item.number for block in mine for item in block), keep_relevance)
-    strays = sorted(number for number in study.done() if number >= len(study.items))
-    problems += [f"{study.record_path(number)} is of no clip of the list; delete it" for number in strays]
     for problem in problems:
-        warnings.warn(problem if problem.endswith("delete it") else f"{problem}: made anew", stacklevel=2)
+        warn(f"{problem}: made anew")
+    for number in sorted(number for number in study.done() if number >= len(study.items)):
+        warn(f"{study.record_path(number)} is of no clip of the list; delete it")
     todo = [block for block in mine if not all(item.number in done for item in block)]
     outcome = Outcome(before=sum(item.number in done for block in mine for item in block))
     name = f"shard {shard.rank} of {shard.world}" if shard.world > 1 else ""
@@ -132,7 +132,7 @@ def run(
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
         errors = study.folder / "errors.jsonl"
-        warnings.warn(f"the model failed on each of {outcome.broken} clips: {errors} has the errors", stacklevel=2)
+        warn(f"the model failed on each of {outcome.broken} clips: {errors} has the errors")
         raise outcome.first  # the model has never worked, so no single clip is to blame
     study.check_written(done)
     return outcome
@@ -156,7 +156,7 @@ def _count_broken(failure: _Failed, outcome: Outcome) -> None:
     outcome.broken += 1
     if outcome.first is None:
         outcome.first = failure.error
-        warnings.warn(f"{about(failure.item.name, failure.reason)}; the other clips go on", stacklevel=3)
+        warn(f"{about(failure.item.name, failure.reason)}; the other clips go on")
     if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
         raise outcome.first
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import LAYOUT, TIME_VARIANTS
+from lrp3d.errors import NoMotion
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import avg_atr
-from lrp3d.motion.frame_mixing import NoMotion
 from lrp3d.twin.twin import Twin
 
 COLUMNS = ("prediction", "logit", "avg_atr", "motion")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lrp3d import video
+from lrp3d.callers import warn
 from lrp3d.printed import about
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.reader import Reader
@@ -85,7 +85,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
                 clip = self._read(item)
             except video.VideoError as error:
                 sentence = f"{about(item.name, error)}; the next clip stands in for it"
-                warnings.warn(sentence, video.ClipWarning, stacklevel=2)
+                warn(sentence, video.ClipWarning)
                 continue
             assert item.label is not None
             return clip, item.label
@@ -104,6 +104,6 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         clip = self.reader.read(item, mean=self.mean, std=self.std, train=self.train, **drawn)
         for kind, sentences in ((video.LostFramesWarning, clip.lost), (video.ClipWarning, clip.notes)):
             for sentence in sentences:
-                warnings.warn(about(item.name, sentence), kind, stacklevel=3)
+                warn(about(item.name, sentence), kind)
         tensor = clip.tensor[0]
         return tensor.flip(-1) if flipped else tensor
