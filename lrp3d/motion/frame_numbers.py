@@ -94,7 +94,10 @@ def alike_before(numbers: Tensor) -> Tensor:
     >>> alike_before(torch.tensor([3, 5, 3, 3]))
     tensor([0, 0, 1, 2])
     """
-    return (numbers[:, None] == numbers[None]).tril(-1).sum(1)
+    order = numbers.argsort(stable=True)
+    alike = numbers[order]
+    before = torch.arange(len(numbers), device=numbers.device) - torch.searchsorted(alike, alike)
+    return torch.empty_like(before).index_copy_(0, order, before)
 
 
 def along(axis: int, shape: torch.Size, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.compute.bands import Band
 from lrp3d.compute.maps import LinearMap
-from lrp3d.motion.frame_numbers import NONE, Frames, along
+from lrp3d.motion.frame_numbers import NONE, Frames, alike_before, along
 from lrp3d.motion.frames_of_values import Reading, Sequenced
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -204,8 +204,11 @@ def mean_over_seen(values: Mapping[int, Tensor], readings: Mapping[int, Reading]
 
 def _lines(frames: Frames, shape: torch.Size) -> Tensor:
     """A number for each value (flat), the same for values of one place and channel in different frames."""
-    line = frames.place
+    place, slot = torch.broadcast_tensors(frames.place, frames.slot)
+    # Several values of one place and frame, such as those of heads that are folded into the batch, are channels too.
+    channel = alike_before((place * (frames.length + 1) + slot).flatten()).reshape(place.shape)
+    line = place * (channel.max() + 1) + channel
     for axis, size in enumerate(shape):
-        if frames.place.shape[axis] == frames.slot.shape[axis] == 1:  # such as that of channels
+        if place.shape[axis] == 1:  # such as that of channels
             line = line * size + along(axis, shape, line.device)
     return line.expand(shape).flatten()
