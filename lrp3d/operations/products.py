@@ -1,4 +1,4 @@
-"""Products of signals: elementwise, matrices, Einstein sums, divisions, kernels made from the clip.
+"""Products of signals: elementwise, matrices, divisions, and kernels made from the clip.
 
 A product with a constant is linear, and a layer like any other. In a product of two signals, one is the weight and the
 other is weighted: attention probabilities weight values, a sigmoid weights features, a generated kernel weights the
@@ -130,6 +130,18 @@ def _masked(product: Tensor, factor: Any) -> Tensor:
     if run.is_signal(product) and not run.answers((factor != 0).all()):
         run.signals[product].is_input = (factor != 0).to(product.dtype) * run.input_mask(product)
     return product
+
+
+@register_operation([torch.tril, Tensor.tril])
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """`torch.tril`: zeros above a diagonal."""
+    return mul(input, torch.ones_like(input).tril(diagonal))
+
+
+@register_operation([torch.triu, Tensor.triu])
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """`torch.triu`: zeros below a diagonal."""
+    return mul(input, torch.ones_like(input).triu(diagonal))
 
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
