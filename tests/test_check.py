@@ -15,7 +15,8 @@ import lrp3d
 from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
 from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
 from lrp3d.faithfulness.scores import Faithfulness
-from lrp3d.metrics.agreement import cosine, frame_scores, spearman
+from lrp3d.metrics.contributions import frame_scores
+from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
 
 CLIPS = torch.rand(3, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

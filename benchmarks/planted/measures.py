@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from lrp3d.faithfulness import games
 from lrp3d.faithfulness.games import Value, filled, relevance_gain
-from lrp3d.metrics.agreement import cosine, frame_scores, pearson, ranks, spearman
+from lrp3d.metrics.contributions import frame_scores
+from lrp3d.metrics.agreement import cosine, pearson, ranks, spearman
 from lrp3d.models import VideoModel
 from torch import Tensor
 

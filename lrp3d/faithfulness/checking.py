@@ -27,8 +27,9 @@ from lrp3d.faithfulness.games import (
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
-from lrp3d.metrics.agreement import cosine, frame_scores, spearman, without_rounding
+from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
+from lrp3d.metrics.contributions import frame_scores, without_rounding
 from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.propagation.temporal_matrix import block_sum
