@@ -28,9 +28,9 @@ from lrp3d.rules import (
     contrasted,
 )
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
+from lrp3d.steps.maxima import AxisMaximum, TopK, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
-from lrp3d.steps.step import PassThrough, Step
+from lrp3d.steps.step import Elementwise, Step
 from lrp3d.suggestions import did_you_mean, names_hint
 
 LayerTypes = tuple[type[nn.Module], ...]
@@ -267,7 +267,7 @@ def _nothing(name: str) -> str:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    return isinstance(step, PassThrough) and step.site.handler in map(handler_of, SUMS)
+    return isinstance(step, Elementwise) and step.site.handler in map(handler_of, SUMS)
 
 
 def default_rule(step: Step) -> Rule:
@@ -280,7 +280,7 @@ def default_rule(step: Step) -> Rule:
     its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
     A constant that is added there gets nothing.
     """
-    if isinstance(step, (WindowMaximum, AxisMaximum, Largest)):
+    if isinstance(step, (WindowMaximum, AxisMaximum, TopK)):
         return WinnerTakesAll()
     if isinstance(step, SoftmaxStep):  # this step exists only if the composite gives softmax this rule
         return SoftmaxTaylor()
