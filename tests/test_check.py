@@ -13,7 +13,8 @@ from torch import nn
 
 import lrp3d
 from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
-from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
+from lrp3d.faithfulness.games import relevance_gain, shapley, shapley_estimate
+from lrp3d.occlusion import filled
 from lrp3d.faithfulness.scores import Faithfulness
 from lrp3d.metrics.contributions import frame_scores
 from lrp3d.metrics.agreement import cosine, spearman
@@ -44,18 +45,18 @@ def frame_clips(m=4, t=5):
     )
 
 
-@pytest.mark.parametrize("how", ["freeze", "neighbours"])
+@pytest.mark.parametrize("how", ["nearest", "freeze", "neighbours"])
 def test_frames_that_go_are_replaced_by_those_that_stay(how):
     clip = torch.arange(6.0).reshape(1, 1, 6, 1, 1)
     kept = torch.tensor([[False, True, False, False, True, False]])
-    expected = {"freeze": [1, 1, 1, 4, 4, 4], "neighbours": [1, 1, 2.5, 2.5, 4, 4]}[how]
+    expected = [1, 1, 2.5, 2.5, 4, 4] if how == "neighbours" else [1, 1, 1, 4, 4, 4]
     assert filled(clip, kept, how).flatten().tolist() == expected
     assert filled(clip, kept | True, how).equal(clip)
     assert filled(clip, kept & False, how).flatten().tolist() == [2.5] * 6
 
 
 def test_frames_are_filled_in_one_of_two_ways():
-    with pytest.raises(ValueError, match="by 'freeze' or 'neighbours', not 'blur'"):
+    with pytest.raises(ValueError, match="how must be 'nearest' or 'neighbours', got 'blur'"):
         filled(CLIPS, torch.ones(len(CLIPS), CLIPS.shape[2], dtype=torch.bool), "blur")
 
 
