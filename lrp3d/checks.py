@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,7 @@ from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
-from lrp3d.values import check_tensor, whole_numbers
+from lrp3d.values import check_counts, check_tensor, whole_numbers
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
@@ -40,10 +39,8 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
-    """Raises ValueError if a keyword argument is out of its range."""
-    for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+    """Raises ValueError if a keyword argument is out of its range, and TypeError if it should be whole and is not."""
+    check_counts(chunk_size=chunk_size, memory_budget=memory_budget)
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision == "medium":

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.pathways import slow_frames
-from lrp3d.sampling import colour_of
 from lrp3d.transfer import placed
+from lrp3d.values import colour_of
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")

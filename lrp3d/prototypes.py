@@ -14,10 +14,9 @@ from lrp3d.explain import explain
 from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
 from lrp3d.progress import bar
-from lrp3d.sampling import require_positive
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
-from lrp3d.values import check_tensor, whole_numbers
+from lrp3d.values import check_counts, check_tensor, whole_numbers
 
 
 @dataclass
@@ -104,7 +103,7 @@ def prototypes(
     >>> found.clips.shape
     torch.Size([2, 2])
     """
-    require_positive(top=top, batch_size=batch_size)
+    check_counts(top=top, batch_size=batch_size)
     twin = twin_of(model)
     of_all, of_each = _one_or_each(targets)
     shares, first = [], 0

@@ -5,14 +5,13 @@ Letters: ``b`` clips, ``n`` rows (frames that have a logit), ``c t h w`` a clip,
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lrp3d.values import real_numbers
+from lrp3d.values import check_counts, colour_of, real_numbers
 
 __all__ = [
     "PartialLogits",
@@ -56,7 +55,7 @@ def uniform_indices(
     >>> uniform_indices(3, 5)
     tensor([0, 0, 1, 2, 2])
     """
-    require_positive(num_video_frames=num_video_frames, frames=frames)
+    check_counts(num_video_frames=num_video_frames, frames=frames)
     segment = torch.arange(frames)
     if not train:
         return (2 * segment + 1) * num_video_frames // (2 * frames)
@@ -96,31 +95,10 @@ def dense_indices(
     >>> dense_indices(3, 5)
     tensor([0, 1, 2, 2, 2])
     """
-    require_positive(num_video_frames=num_video_frames, frames=frames, stride=stride)
+    check_counts(num_video_frames=num_video_frames, frames=frames, stride=stride)
     room = max(num_video_frames - 1 - (frames - 1) * stride, 0)
     start = int(torch.randint(room + 1, (), generator=generator)) if train else room // 2
     return (start + stride * torch.arange(frames)).clamp(max=num_video_frames - 1)
-
-
-def require_positive(**numbers: int | None) -> None:
-    """Checks that numbers that are given are whole and at least 1.
-
-    Raises:
-        TypeError: one is not a whole number.
-        ValueError: one is less than 1.
-    """
-    for name, number in numbers.items():
-        if number is None:
-            continue
-        try:
-            operator.index(number)
-            is_whole = not isinstance(number, bool)
-        except TypeError:
-            is_whole = False
-        if not is_whole:
-            raise TypeError(f"{name} is a whole number, not {number!r}")
-        if number < 1:
-            raise ValueError(f"{name} is at least 1, not {number}")
 
 
 def check_sampling(sampling: str, stride: int) -> None:
@@ -132,7 +110,7 @@ def check_sampling(sampling: str, stride: int) -> None:
     """
     if sampling not in ("uniform", "dense"):
         raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
-    require_positive(stride=stride)
+    check_counts(stride=stride)
     if sampling == "uniform" and stride > 1:
         raise ValueError(
             f"stride={stride} is the distance between frames in dense sampling, and uniform sampling spreads them over "
@@ -173,7 +151,7 @@ def window_bounds(
     ([0, 0, 1, 2, 2, 2], [3, 3, 4, 5, 5, 5])
     """
     rows = frames if rows is None else rows
-    require_positive(frames=frames, rows=rows)
+    check_counts(frames=frames, rows=rows)
     if own is None:
         if frames % rows:
             raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
@@ -317,22 +295,6 @@ def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -
     return blank.view([-1 if axis == "c" else 1 for axis in layout])
 
 
-def colour_of(value: float | Sequence[float] | Tensor, channels: int) -> Tensor:
-    """The value of an empty frame, (1,) or one per channel (c,).
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is not finite, or there is another number of values.
-    """
-    expected = f"value is one number or one per channel ({channels})"
-    colour = real_numbers(value, expected).flatten()
-    if len(colour) not in (1, channels):
-        raise ValueError(f"{expected}, got {len(colour)} values")
-    if not bool(torch.isfinite(colour).all()):
-        raise ValueError(f"{expected}, and finite, got {colour.tolist()}")
-    return colour
-
-
 class PartialLogits(NamedTuple):
     """A model's logits if each frame's prediction sees only its own window."""
 
@@ -398,7 +360,7 @@ def partial_uniform_logits(
     if chunk_size is None:
         budget = 2**26 if clip.device.type == "cpu" else 2**29
         chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
-    require_positive(chunk_size=chunk_size)
+    check_counts(chunk_size=chunk_size)
     chunks = []
     windows = torch.stack([owner, row, left.flatten(), right.flatten()])
     for clip_numbers, row_numbers, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):

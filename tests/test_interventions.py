@@ -258,7 +258,7 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
             for value in (float("nan"), [0.0, float("inf"), 1.0])
         ),
         ({"value": "a"}, r"value is one number or one per channel \(3\), got 'a'"),
-        ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
+        ({"chunk_size": 0}, "chunk_size must be a whole number of at least 1, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
     ],
 )

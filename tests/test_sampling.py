@@ -237,7 +237,7 @@ def test_clips_keep_their_type():
         ({"window": True}, "a window is a number of frames, or one for each row, got torch.bool"),
         ({"window": (["a"], [2])}, r"bounds are numbers of frames, got \['a'\]"),
         ({"window": ([0.0] * 6, [5.5] * 6)}, "bounds are whole numbers of frames, not"),
-        ({"rows": 2.0}, "rows is a whole number, not 2.0"),
+        ({"rows": 2.0}, "rows must be a whole number of at least 1, got 2.0"),
         ({"window": torch.ones(3, 6)}, "3 clips"),
     ],
 )
