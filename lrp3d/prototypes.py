@@ -175,7 +175,7 @@ def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> li
 def _each(clips: Iterable[Tensor]) -> Iterator[Tensor]:
     """Clips one by one, also of batches (m, c, t, h, w)."""
     for clip in clips:
-        check_tensor(clip, "a clip is a torch.Tensor (c, t, h, w)")
+        check_tensor(clip, "clip must be a torch.Tensor (c, t, h, w)")
         yield from clip if clip.dim() == 5 else [clip]
 
 

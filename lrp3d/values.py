@@ -96,7 +96,7 @@ def colour_of(value: float | Sequence[float] | Tensor, channels: int) -> Tensor:
         TypeError: it is no number.
         ValueError: it is not finite, or there is another number of values.
     """
-    expected = f"value is one number or one per channel ({channels})"
+    expected = f"value must be one number or one per channel ({channels})"
     colour = real_numbers(value, expected).flatten()
     if len(colour) not in (1, channels):
         raise ValueError(f"{expected}, got {len(colour)} values")

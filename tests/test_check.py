@@ -181,7 +181,7 @@ def test_what_cannot_be_checked_is_said():
 
 @pytest.mark.parametrize("targets", [[1, None, 2], [0.5, 1.0, 1.0], 1.5, "b", [True, False, True]])
 def test_targets_are_numbers_of_classes(targets):
-    with pytest.raises(TypeError, match="target is a class"):
+    with pytest.raises(TypeError, match="target must be a class"):
         lrp3d.check(net(), CLIPS, targets)
 
 

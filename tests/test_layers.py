@@ -260,10 +260,13 @@ def test_prototypes_are_the_clips_with_most_relevance_in_a_channel():
         ({"layer": "pool", "batch_size": True}, "batch_size must be a whole number of at least 1, got True"),
         ({"layer": "pool", "channel": True}, "'pool' has 4 channels.*got channel=True"),
         ({"layer": "pool", "channel": 1.0}, "'pool' has 4 channels.*got channel=1.0"),
-        ({"layer": "pool", "targets": [1.7, 0.0]}, "target is a class index .a whole number., got torch.float32"),
-        ({"layer": "pool", "targets": iter([1.7, 0.0])}, "target is a class index .a whole number."),
-        ({"layer": "pool", "targets": [1, None]}, r"target is a class, one class per clip, or None, got \[1, None\]"),
-        ({"layer": "pool", "clips": CLIP.numpy()}, r"a clip is a torch.Tensor .*got ndarray: pass torch.from_numpy"),
+        ({"layer": "pool", "targets": [1.7, 0.0]}, "target must be a class index .a whole number., got torch.float32"),
+        ({"layer": "pool", "targets": iter([1.7, 0.0])}, "target must be a class index .a whole number."),
+        (
+            {"layer": "pool", "targets": [1, None]},
+            r"target must be a class, one class per clip, or None, got \[1, None\]",
+        ),
+        ({"layer": "pool", "clips": CLIP.numpy()}, r"clip must be a torch.Tensor .*got ndarray: pass torch.from_numpy"),
     ],
 )
 def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
