@@ -5,8 +5,10 @@ The files are families of functions: `activation` (also choices and dropout), `a
 `patches` (cut out and laid over each other), `pooling`, `products` (of signals with constants and with each other:
 elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids, offsets, deformable convolution),
 `statistics` (variances and norms), `writes` (into slices and at indices, changed copies, selections). The building
-blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that
-lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
+blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`; `bilinear_in`, for whatever is linear in each of two
+signals, stands with the products, whose decision which factor weighs it shares. Importing this package registers every
+function that lrp3d knows. A new one goes into the file of its family, or into your own code through
+`lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -28,6 +30,7 @@ from lrp3d.operations import (
     writes,
 )
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.products import bilinear_in
 
 Summand = Operand  # the former name
 
@@ -38,6 +41,7 @@ __all__ = [
     "arithmetic",
     "attach",
     "attention",
+    "bilinear_in",
     "both_nonnegative",
     "convolution",
     "einstein_sums",

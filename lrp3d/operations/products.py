@@ -294,6 +294,23 @@ def _of_kernel(map: Convolution, kernel: Any, x: Any) -> Tensor:
 
 
 def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:
-    """Any other function that is linear in each of its two tensors."""
+    """Any other function that is linear in each of its two tensors, one of which may be the weight.
+
+    Args:
+        function: computes the output from both.
+        left: the first factor.
+        right: the second factor.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.inner)
+    ... def inner(input, other):
+    ...     return lrp3d.operations.bilinear_in(torch.inner, input, other)
+    >>> class Inner(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.inner(x, torch.tensor([[1., 2.]]))
+    >>> x = torch.tensor([[3., 1.]], requires_grad=True)
+    >>> torch.autograd.grad(lrp3d.convert(Inner().eval())(x), x, torch.tensor([[5.]]))[0]
+    tensor([[3., 2.]])
+    """
     maps = [Bilinear(function), Bilinear(lambda a, v: function(v, a))]
     return contraction(function(left, right), (left, right), maps, nn.Linear)
