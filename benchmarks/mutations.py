@@ -43,6 +43,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_attention.py",
         "tests/test_rules.py",
     ),
+    "lrp3d/metrics/aggregation.py": ("tests/test_atr.py",),
     "lrp3d/metrics/atr.py": ("tests/test_atr.py",),
     "lrp3d/metrics/excess_span.py": ("tests/test_excess.py",),
     "lrp3d/sampling.py": ("tests/test_sampling.py", "tests/test_study_numbers.py"),
@@ -220,8 +221,8 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "clip.device.type == 'cpu' -> clip.device.type != 'cpu'",
     ): "how much runs at once, not what comes out",
     (
-        "lrp3d/metrics/atr.py",
-        "score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)",
+        "lrp3d/metrics/aggregation.py",
+        "score, predicted = wide.softmax(-1).max(-1)",
         "-1 -> +1",
     ): "logits have two axes, of which the last is the second",
     (

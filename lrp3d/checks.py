@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,7 @@ from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
-from lrp3d.values import check_tensor, whole_numbers
+from lrp3d.values import check_counts, check_tensor, whole_numbers
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
@@ -33,19 +32,17 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
     Raises ValueError if it is none, or if there is no matrix whose floor could be measured.
     """
     if not isinstance(floor, int) or floor < 0:
-        raise ValueError(f"floor= takes True, False, or how many untrained networks are averaged, got {floor!r}")
+        raise ValueError(f"floor must be True, False, or how many untrained networks are averaged, got {floor!r}")
     if floor and (not temporal or against is not None):
         raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
     return int(floor)
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
-    """Raises ValueError if a keyword argument is out of its range."""
-    for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+    """Raises ValueError if a keyword argument is out of its range, and TypeError if it should be whole and is not."""
+    check_counts(chunk_size=chunk_size, memory_budget=memory_budget)
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
+        raise ValueError(f"tolerance must be a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision == "medium":
         raise ValueError(
             'precision="medium" no longer exists: propagation in bfloat16 was too far from exact; '
@@ -116,18 +113,18 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
     if not pathways:
         raise ValueError("the list of pathways is empty; expected e.g. [slow, fast], each (b, 3, t, h, w)")
     for x in pathways:
-        check_tensor(x, "a clip is a torch.Tensor (or a list of pathways)")
+        check_tensor(x, "clip must be a torch.Tensor (or a list of pathways)")
         if x.layout != torch.strided or x.is_meta:
             what = "one without values (device meta)" if x.is_meta else f"the layout {x.layout}: pass clip.to_dense()"
-            raise ValueError(f"a clip is a dense tensor that holds its values, got {what}")
+            raise ValueError(f"clip must be a dense tensor that holds its values, got {what}")
         if not x.is_floating_point():
             raise TypeError(
-                f"a clip holds floating-point values, normalised as the model expects, got {x.dtype}; "
+                f"clip must hold floating-point values, normalised as the model expects, got {x.dtype}; "
                 "convert it first, e.g. (clip.float() / 255 - mean) / std"
             )
         if x.dim() != axes.axes and (len(pathways) > 1 or not 2 <= x.dim() <= 4):
             raise ValueError(
-                f"expected a clip of {axes.axes} axes ({layout}) or a batch of images (b, 3, h, w), "
+                f"clip must have {axes.axes} axes ({layout}), or be a batch of images (b, 3, h, w), "
                 f"got shape {tuple(x.shape)}; add the axis of clips with clip.unsqueeze(0) if it is missing"
             )
         if 0 in x.shape[1:]:
@@ -247,15 +244,15 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
         raise ValueError("against= holds a class against another, and the model has one logit: leave it out")
     if isinstance(against, str):
         if against != "next":
-            raise ValueError(f'against is "next" (the best other class), a class, or several, got {against!r}')
+            raise ValueError(f'against must be "next" (the best other class), a class, or several, got {against!r}')
         others = logits.detach().scatter(1, target[:, None], -torch.inf)
         return others.argmax(1, keepdim=True)
     foils = whole_numbers(against)
     if foils is None:
-        raise TypeError(f'against is a class, several, or "next", got {against!r}')
+        raise TypeError(f'against must be a class, several, or "next", got {against!r}')
     if foils.dim() > 2 or foils.numel() == 0 or (foils.dim() == 2 and len(foils) != clips):
         raise ValueError(
-            f"against is one class, several (m,) for all clips, or several for each ({clips}, m), "
+            f"against must be one class, several (m,) for all clips, or several for each ({clips}, m), "
             f"got shape {tuple(foils.shape)}"
         )
     foil_classes, own = (x.long() for x in numbers([placed(foils, logits.device), target]))
@@ -276,9 +273,9 @@ def class_numbers(target: Any) -> Tensor:
     try:
         classes = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"target is a class, one class per clip, or None, got {target!r}") from None
+        raise TypeError(f"target must be a class, one class per clip, or None, got {target!r}") from None
     if classes.numel() and whole_numbers(classes) is None:
-        raise TypeError(f"target is a class index (a whole number), got {classes.dtype}")
+        raise TypeError(f"target must be a class index (a whole number), got {classes.dtype}")
     return classes.long()
 
 
@@ -292,7 +289,7 @@ def _targets_of(target: Any, logits: Tensor) -> Chosen:
     chosen = class_numbers(target)
     if chosen.dim() > 1 or (chosen.dim() == 1 and len(chosen) != clips):
         raise ValueError(
-            f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
+            f"target must be one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
         )
     (target_classes,) = numbers([chosen])
     if target_classes.numel() and not (int(target_classes.min()) >= 0 and int(target_classes.max()) < classes):

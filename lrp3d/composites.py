@@ -28,9 +28,9 @@ from lrp3d.rules import (
     contrasted,
 )
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
+from lrp3d.steps.maxima import AxisMaximum, TopK, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
-from lrp3d.steps.step import PassThrough, Step
+from lrp3d.steps.step import Elementwise, Step
 from lrp3d.suggestions import did_you_mean, names_hint
 
 LayerTypes = tuple[type[nn.Module], ...]
@@ -95,24 +95,28 @@ class Composite:
         rules = [*self.layers.values(), *self.operations.values(), *self.names.values()]
         for rule in rules + [rule for rule in (first, classifier) if rule is not None]:
             if not isinstance(rule, Rule):
-                raise TypeError(f"a composite holds rules, such as lrp3d.rules.ZPlus(), got {rule!r}")
+                raise TypeError(f"every rule of a composite must be one such as lrp3d.rules.ZPlus(), got {rule!r}")
 
     def _check_keys(self) -> None:
         """Raises TypeError or ValueError if something is no layer type, name, operation or factor."""
         if wrong := [key for key in self.names if not isinstance(key, str)]:
-            raise TypeError(f"Composite(names=...) maps names of modules to rules, got the key {wrong[0]!r}")
+            raise TypeError(f"Composite(names=...): a key must be the name of a module, got {wrong[0]!r}")
         for key, factor in self.products.items():
             if factor not in FACTORS:
-                raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
+                allowed = ", ".join(map(repr, FACTORS))
+                raise ValueError(f"Composite(products=...): a value must be one of {allowed}, got {factor!r}")
             if not isinstance(key, str) and key not in OPERATIONS:
-                raise ValueError(f"Composite(products=...): {key!r} is neither a name nor an operation lrp3d knows")
+                raise ValueError(
+                    f"Composite(products=...): a key must be a name or an operation lrp3d knows, got {key!r}"
+                )
         for key in self.layers:
             if not (isinstance(key, type) and issubclass(key, nn.Module)):
-                raise TypeError(f"Composite(layers=...) maps nn.Module types to rules, got the key {key!r}")
+                raise TypeError(f"Composite(layers=...): a key must be an nn.Module type, got {key!r}")
         for function in self.operations:
             if function not in OPERATIONS:
                 raise ValueError(
-                    f"Composite(operations=...): {function!r} is no operation lrp3d knows; register it first"
+                    f"Composite(operations=...): a key must be an operation lrp3d knows, got {function!r}; register it "
+                    "first"
                 )
 
     def __eq__(self, other: object) -> bool:
@@ -249,7 +253,7 @@ def _check_dictionaries(**given: Any) -> None:
     """Raises TypeError unless an argument that is given is a dictionary."""
     for argument, entries in given.items():
         if entries is not None and not isinstance(entries, Mapping):
-            raise TypeError(f"Composite({argument}=...) takes a dictionary of rules, got {entries!r}")
+            raise TypeError(f"Composite({argument}=...) must be a dictionary of rules, got {entries!r}")
 
 
 def _shares_as_layer(step: Step) -> bool:
@@ -267,7 +271,7 @@ def _nothing(name: str) -> str:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    return isinstance(step, PassThrough) and step.site.handler in map(handler_of, SUMS)
+    return isinstance(step, Elementwise) and step.site.handler in map(handler_of, SUMS)
 
 
 def default_rule(step: Step) -> Rule:
@@ -280,7 +284,7 @@ def default_rule(step: Step) -> Rule:
     its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
     A constant that is added there gets nothing.
     """
-    if isinstance(step, (WindowMaximum, AxisMaximum, Largest)):
+    if isinstance(step, (WindowMaximum, AxisMaximum, TopK)):
         return WinnerTakesAll()
     if isinstance(step, SoftmaxStep):  # this step exists only if the composite gives softmax this rule
         return SoftmaxTaylor()
@@ -377,11 +381,11 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
     True
     """
     if not isinstance(name, str):
-        raise TypeError(f"register_composite takes a name and a composite, got {name!r} as the name")
+        raise TypeError(f"name must be a text, got {name!r}")
     if not isinstance(composite, Composite):
-        raise TypeError(f"register_composite takes a lrp3d.Composite, got {type(composite).__name__}")
+        raise TypeError(f"composite must be a lrp3d.Composite, got {type(composite).__name__}")
     if not name or name.split() != [name]:
-        raise ValueError(f"a composite needs a name without white space, got {name!r}")
+        raise ValueError(f"name must be a text without white space, got {name!r}")
     if name in PRESETS:
         raise ValueError(f"{name!r} is a preset and keeps its rules: choose another name")
     if not replace and REGISTERED.get(name, composite) != composite:
@@ -405,7 +409,7 @@ def composite_of(composite: str | Composite) -> Composite:
     if isinstance(composite, Composite):
         return composite
     if not isinstance(composite, str):
-        raise TypeError(f"composite is a name or a lrp3d.Composite, got {type(composite).__name__}")
+        raise TypeError(f"composite must be a name or a lrp3d.Composite, got {type(composite).__name__}")
     composites = PRESETS | REGISTERED
     if composite not in composites:
         own = f", registered are {', '.join(REGISTERED)}" if REGISTERED else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -22,17 +22,31 @@ class Operation(NamedTuple):
     """One operation of the forward pass."""
 
     name: str
+    """Qualified name of the module, or of the module and the operation in its forward."""
     operation: str
+    """Name of the operation, such as that of the function."""
     shape: tuple[int, ...]
+    """Shape of the output."""
     rule: str
+    """What happens to relevance, in words; "-" where nothing is known."""
     supported: bool
+    """Whether relevance gets through, or never comes here."""
     advice: str = ""
+    """What to do about an operation without a rule."""
 
 
 class Inspection(list[Operation]):
-    """All operations in order; `problems` lists what prevents an explanation."""
+    """All operations in order, printed as a table.
 
-    problems: list[str]
+    Args:
+        operations: the operations, as for a list.
+        problems: one line for each that prevents an explanation.
+    """
+
+    def __init__(self, operations: Iterable[Operation] = (), problems: Sequence[str] = ()):
+        super().__init__(operations)
+        self.problems: list[str] = list(problems)
+        """What prevents an explanation, one line each."""
 
     @property
     def unsupported(self) -> list[Operation]:
@@ -41,9 +55,9 @@ class Inspection(list[Operation]):
 
     def __str__(self) -> str:
         columns = [("name", "operation", "output", "rule")]
-        for o in self:
-            rule = o.rule if o.supported else f"UNSUPPORTED: {o.advice}"
-            columns.append((o.name, o.operation, "x".join(map(str, o.shape)), rule))
+        for operation in self:
+            rule = operation.rule if operation.supported else f"UNSUPPORTED: {operation.advice}"
+            columns.append((operation.name, operation.operation, "x".join(map(str, operation.shape)), rule))
         widths = [max(len(row[i]) for row in columns) for i in range(3)]
         lines = [
             "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]]) for row in columns
@@ -107,8 +121,7 @@ def inspect(
     check_logits(record.output, pathways, layout)
     check_numbers(record.clip_is_finite, record.output_is_finite)
     problems = set(record.problems)
-    rows = Inspection()
-    rows.problems = record.problems
+    rows = Inspection(problems=record.problems)
     for step in record.run.steps:
         if isinstance(step, ClipInput):
             continue

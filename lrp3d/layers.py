@@ -6,16 +6,20 @@ layer types are added here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _MaxPoolNd
 
 from lrp3d.operations import activation, convolution, interpolation, normalisation, padding, pooling, recurrence
 from lrp3d.registry import own_forward, register_layer
 
 
-def _padded(layer: Any, x: Tensor) -> tuple[Tensor, Any]:
+def _padded(layer: _ConvNd, x: Tensor) -> tuple[Tensor, Any]:
     """The input and the zero padding of the convolution; padding modes that copy values are applied to the input."""
     if layer.padding_mode == "zeros":
         return x, layer.padding
@@ -23,7 +27,7 @@ def _padded(layer: Any, x: Tensor) -> tuple[Tensor, Any]:
 
 
 @register_layer([nn.Conv1d, nn.Conv2d, nn.Conv3d])
-def convolve(layer: Any, x: Tensor) -> Tensor:
+def convolve(layer: _ConvNd, x: Tensor) -> Tensor:
     """A convolution; it is depthwise if it has as many groups as channels."""
     x, pad = _padded(layer, x)
     return convolution.convolution(x, layer.weight, layer.bias, layer.stride, pad, layer.dilation, layer.groups)
@@ -40,29 +44,22 @@ def convolve_transposed(layer: Any, x: Tensor, output_size: Any = None) -> Tenso
 
 
 @register_layer(nn.Linear)
-def linear(layer: Any, x: Tensor) -> Tensor:
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """A fully connected layer."""
     return convolution.linear(x, layer.weight, layer.bias)
 
 
 @register_layer([nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
-def batch_norm(layer: Any, x: Tensor) -> Tensor:
+def batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
     """Batch norm with frozen statistics; other statistics are refused."""
     return normalisation.batch_norm(
         x, layer.running_mean, layer.running_var, layer.weight, layer.bias, layer.training, 0.0, layer.eps
     )
 
 
-def _axes(layer: nn.Module) -> int:
-    """The number of axes of a layer named ...1d, ...2d, ...3d, or derived from one."""
-    return next(int(kind.__name__[-2]) for kind in type(layer).__mro__ if kind.__name__[-2:] in ("1d", "2d", "3d"))
-
-
-@register_layer([nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d])
-def max_pool(layer: Any, x: Tensor) -> Any:
+def max_pool(axes: int, layer: _MaxPoolNd, x: Tensor) -> Any:
     """A max pool, in which the winner takes all relevance."""
-    pool = pooling.MAX_POOLS[_axes(layer)]
-    return pool(
+    return pooling.MAX_POOLS[axes](
         x,
         layer.kernel_size,
         layer.stride,
@@ -73,54 +70,58 @@ def max_pool(layer: Any, x: Tensor) -> Any:
     )
 
 
-@register_layer([nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d])
-def avg_pool(layer: Any, x: Tensor) -> Tensor:
+def avg_pool(axes: int, layer: nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d, x: Tensor) -> Tensor:
     """An average over windows."""
     options = (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad)
-    average: Tensor = pooling.AVG_POOLS[_axes(layer)](x, *options, getattr(layer, "divisor_override", None))
+    average: Tensor = pooling.AVG_POOLS[axes](x, *options, getattr(layer, "divisor_override", None))
     return average
 
 
-@register_layer([nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d])
-def adaptive_avg_pool(layer: Any, x: Tensor) -> Tensor:
-    """An average over windows of any size."""
-    average: Tensor = pooling.ADAPTIVE_AVG_POOLS[_axes(layer)](x, layer.output_size)
-    return average
-
-
-@register_layer([nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d])
-def adaptive_max_pool(layer: Any, x: Tensor) -> Any:
+def adaptive_max_pool(axes: int, layer: _AdaptiveMaxPoolNd, x: Tensor) -> Any:
     """A max pool in windows of any size."""
-    return pooling.ADAPTIVE_MAX_POOLS[_axes(layer)](x, layer.output_size, layer.return_indices)
+    return pooling.ADAPTIVE_MAX_POOLS[axes](x, layer.output_size, layer.return_indices)
+
+
+def adaptive_avg_pool(axes: int, layer: _AdaptiveAvgPoolNd, x: Tensor) -> Tensor:
+    """An average over windows of any size."""
+    average: Tensor = pooling.ADAPTIVE_AVG_POOLS[axes](x, layer.output_size)
+    return average
+
+
+for _axes in (1, 2, 3):
+    register_layer(getattr(nn, f"MaxPool{_axes}d"), partial(max_pool, _axes))
+    register_layer(getattr(nn, f"AvgPool{_axes}d"), partial(avg_pool, _axes))
+    register_layer(getattr(nn, f"AdaptiveMaxPool{_axes}d"), partial(adaptive_max_pool, _axes))
+    register_layer(getattr(nn, f"AdaptiveAvgPool{_axes}d"), partial(adaptive_avg_pool, _axes))
 
 
 @register_layer([nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d])
-def upsample(layer: Any, x: Tensor) -> Tensor:
+def upsample(layer: nn.Upsample, x: Tensor) -> Tensor:
     """Interpolation, in which every output is an average of inputs."""
     again = getattr(layer, "recompute_scale_factor", None)
     return interpolation.interpolate(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners, again)
 
 
 @register_layer(nn.ReLU)
-def relu(layer: Any, x: Tensor) -> Tensor:
+def relu(layer: nn.ReLU, x: Tensor) -> Tensor:
     """A rectifier, in place or not."""
     return activation.relu(x, layer.inplace)
 
 
-@register_layer([nn.ReLU6, nn.Hardtanh])
-def relu6(layer: Any, x: Tensor) -> Tensor:
-    """A rectifier that clips on both sides."""
+@register_layer([nn.Hardtanh, nn.ReLU6])
+def hardtanh(layer: nn.Hardtanh, x: Tensor) -> Tensor:
+    """An activation that clips values at both ends; `nn.ReLU6`, which clips at 0 and 6, is derived from it."""
     return activation.hardtanh(x, layer.min_val, layer.max_val, layer.inplace)
 
 
 @register_layer([nn.LSTM, nn.GRU, nn.RNN])
-def recurrent(layer: Any, x: Any, state: Any = None) -> Any:
+def recurrent(layer: nn.RNNBase, x: Any, state: Any = None) -> Any:
     """A recurrent layer, unrolled over time, with its gates held constant."""
     return recurrence.unrolled(layer, x, state)
 
 
 @register_layer([nn.LSTMCell, nn.GRUCell, nn.RNNCell])
-def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
+def recurrent_cell(layer: nn.RNNCellBase, x: Tensor, state: Any = None) -> Any:
     """One step of a recurrent cell, with its gates held constant."""
     return recurrence.one_step(layer, x, state)
 

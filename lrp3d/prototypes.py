@@ -15,10 +15,9 @@ from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
 from lrp3d.printed import few
 from lrp3d.progress import bar
-from lrp3d.sampling import require_positive
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
-from lrp3d.values import check_tensor, whole_numbers
+from lrp3d.values import check_counts, check_tensor, whole_numbers
 
 
 @dataclass
@@ -105,7 +104,7 @@ def prototypes(
     >>> found.clips.shape
     torch.Size([2, 2])
     """
-    require_positive(top=top, batch_size=batch_size)
+    check_counts(top=top, batch_size=batch_size)
     twin = twin_of(model)
     of_all, of_each = _one_or_each(targets)
     shares, first = [], 0
@@ -176,7 +175,7 @@ def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> li
 def _each(clips: Iterable[Tensor]) -> Iterator[Tensor]:
     """Clips one by one, also of batches (m, c, t, h, w)."""
     for clip in clips:
-        check_tensor(clip, "a clip is a torch.Tensor (c, t, h, w)")
+        check_tensor(clip, "clip must be a torch.Tensor (c, t, h, w)")
         yield from clip if clip.dim() == 5 else [clip]
 
 

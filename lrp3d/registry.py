@@ -216,11 +216,11 @@ def register_operation(
     _check_handler("register_operation", handler)
 
     @functools.wraps(handler)
-    def door(*args: Any, **kwargs: Any) -> Any:
+    def perform_in_twin(*args: Any, **kwargs: Any) -> Any:
         return active_tracer().perform(_called(handler), args, kwargs)
 
     for function in [functions] if callable(functions) or isinstance(functions, str) else list(functions):
         if not callable(function) and not (isinstance(function, str) and "::" in function):
             raise TypeError(f"register_operation takes functions, got {function!r}; modules: register_layer")
         OPERATIONS[function] = handler
-    return door
+    return perform_in_twin

@@ -46,31 +46,29 @@ def _term(a: Weight | None, v: Weight | None) -> Term:
     return Term(a, v)
 
 
-def _check_numbers(rule: Rule, at_least_zero: bool, *names: str, tensors: bool = False) -> None:
-    """Checks that parameters of a rule are finite numbers, or tensors of them where `tensors` says so.
-
-    A tensor of one value becomes that number.
-
-    Raises:
-        TypeError: if one is no number.
-        ValueError: if one is not finite, or is negative and must not be.
-    """
+def _check_numbers(rule: Rule, *names: str) -> None:
+    """Raises TypeError unless parameters of a rule are numbers; a tensor of one value becomes that number."""
     for name in names:
         value = getattr(rule, name)
-        what = f"{name} of {type(rule).__name__} is a"
-        if isinstance(value, Tensor) and value.numel() == 1 and not tensors:
-            value = float(value)
-            object.__setattr__(rule, name, value)
-        if isinstance(value, numbers.Real):
-            is_finite, is_negative = math.isfinite(value), value < 0
-        elif isinstance(value, Tensor) and tensors:
-            is_finite, is_negative = bool(value.isfinite().all()), bool((value < 0).any())
-        else:
-            raise TypeError(f"{what} number, got {value!r}")
-        if not is_finite:
-            raise ValueError(f"{what} finite number, got {value}")
-        if at_least_zero and is_negative:
-            raise ValueError(f"{what} number from 0 on, got {value}")
+        if isinstance(value, Tensor) and value.numel() == 1:
+            object.__setattr__(rule, name, float(value))
+        elif not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} of {type(rule).__name__} must be a number, got {value!r}")
+
+
+def _check_finite(rule: Rule, *names: str) -> None:
+    """Raises ValueError unless parameters of a rule, numbers or tensors, are finite."""
+    for name in names:
+        value = getattr(rule, name)
+        if not (bool(value.isfinite().all()) if isinstance(value, Tensor) else math.isfinite(value)):
+            raise ValueError(f"{name} of {type(rule).__name__} must be finite, got {value}")
+
+
+def _check_not_negative(rule: Rule, *names: str) -> None:
+    """Raises ValueError if numbers that are parameters of a rule are negative."""
+    for name in names:
+        if (value := getattr(rule, name)) < 0:
+            raise ValueError(f"{name} of {type(rule).__name__} must be at least 0, got {value}")
 
 
 def _agreeing(x: Signed, w: Signed) -> list[Term]:
@@ -229,19 +227,22 @@ class ZBeta(Rule):
 
     def __post_init__(self) -> None:
         ends = [end for end in ("low", "high") if getattr(self, end) is not None]
-        _check_numbers(self, False, *ends, tensors=True)
+        for end in ends:
+            if not isinstance(value := getattr(self, end), (numbers.Real, Tensor)):
+                raise TypeError(f"{end} of ZBeta must be a number or a tensor, got {value!r}")
+        _check_finite(self, *ends)
         if self.low is None or self.high is None:
             return
         if bool(torch.as_tensor(self.low > self.high).any()):
-            raise ValueError(f"ZBeta(low, high): low is at most high, got low={self.low} and high={self.high}")
+            raise ValueError(f"low of ZBeta must be at most high, got low={self.low} and high={self.high}")
 
     def _check_axes(self, x: Tensor | float) -> None:
         """Refuses one number per channel in a shape that torch would lay along the width of a clip or an image."""
         for end in (self.low, self.high):
             if isinstance(x, Tensor) and x.dim() > 3 and isinstance(end, Tensor) and end.dim() == 1 and len(end) > 1:
                 raise ValueError(
-                    f"ZBeta(low, high): the ends broadcast with the input {tuple(x.shape)}; for one value per channel "
-                    f"shape them as {(len(end), *[1] * (x.dim() - 2))}, got {tuple(end.shape)}"
+                    f"low and high of ZBeta must broadcast with the input {tuple(x.shape)}, got shape "
+                    f"{tuple(end.shape)}; for one value per channel shape them as {(len(end), *[1] * (x.dim() - 2))}"
                 )
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
@@ -282,7 +283,9 @@ class Epsilon(Rule):
     epsilon: float = 1e-9
 
     def __post_init__(self) -> None:
-        _check_numbers(self, True, "epsilon")
+        _check_numbers(self, "epsilon")
+        _check_finite(self, "epsilon")
+        _check_not_negative(self, "epsilon")
 
     @property
     def proportional(self) -> bool:  # type: ignore[override]  # follows from the rule, cannot be set
@@ -315,7 +318,9 @@ class Gamma(Rule):
     epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self, True, "gamma", "epsilon")
+        _check_numbers(self, "gamma", "epsilon")
+        _check_finite(self, "gamma", "epsilon")
+        _check_not_negative(self, "gamma", "epsilon")
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of signed terms; the part of the bias is absorbed."""
@@ -347,10 +352,12 @@ class AlphaBeta(Rule):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self, False, "alpha", "beta")
+        _check_numbers(self, "alpha", "beta")
+        _check_finite(self, "alpha", "beta")
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
             raise ValueError(
-                f"AlphaBeta conserves for alpha - beta = 1 and beta >= 0 only, got alpha={self.alpha}, beta={self.beta}"
+                "alpha and beta of AlphaBeta must be such that alpha - beta = 1 and beta >= 0, else relevance is not "
+                f"conserved, got alpha={self.alpha} and beta={self.beta}"
             )
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
@@ -475,7 +482,7 @@ class Contrastive(Rule):
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, Rule):
-            raise TypeError(f"Contrastive takes a rule, such as lrp3d.rules.ZPlus(), got {self.rule!r}")
+            raise TypeError(f"rule of Contrastive must be a rule, such as lrp3d.rules.ZPlus(), got {self.rule!r}")
         if self.rule.by_sign or self.rule.unchanged:
             raise ValueError(
                 f"{self.rule} shares in the same way under w and -w, so nothing is left of their difference: "
@@ -513,6 +520,13 @@ class Opposed(Rule):
     sign: Tensor | None = field(default=None, repr=False, compare=False)
     """For every output: -1 where the class of its clip is the opposed one, else 1; None if all are opposed."""
 
+    def __post_init__(self) -> None:
+        if self.rule.by_sign:
+            raise ValueError(
+                f"{self.rule} cannot explain what speaks against the classifier's output, as it has to where that "
+                "enters the logit with a negative sign: give the classifier another rule"
+            )
+
     @property
     def epsilon(self) -> float:  # type: ignore[override]  # follows from the rule, cannot be set
         """The epsilon of the rule that is wrapped."""
@@ -521,11 +535,6 @@ class Opposed(Rule):
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The rule's shares under negated weights; under the weights themselves for other clips."""
         against = self.rule.shares(x, -w, None if bias is None else -bias)
-        if self.rule.by_sign:
-            raise ValueError(
-                f"{self.rule} cannot explain what speaks against the classifier's output, as it has to where that "
-                "enters the logit with a negative sign: give the classifier another rule"
-            )
         if self.sign is None:
             return against
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)

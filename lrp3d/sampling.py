@@ -5,14 +5,13 @@ Letters: ``b`` clips, ``n`` rows (frames that have a logit), ``c t h w`` a clip,
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lrp3d.values import real_numbers
+from lrp3d.values import check_counts, colour_of, real_numbers
 
 __all__ = [
     "PartialLogits",
@@ -56,7 +55,7 @@ def uniform_indices(
     >>> uniform_indices(3, 5)
     tensor([0, 0, 1, 2, 2])
     """
-    require_positive(num_video_frames=num_video_frames, frames=frames)
+    check_counts(num_video_frames=num_video_frames, frames=frames)
     segment = torch.arange(frames)
     if not train:
         return (2 * segment + 1) * num_video_frames // (2 * frames)
@@ -96,31 +95,10 @@ def dense_indices(
     >>> dense_indices(3, 5)
     tensor([0, 1, 2, 2, 2])
     """
-    require_positive(num_video_frames=num_video_frames, frames=frames, stride=stride)
+    check_counts(num_video_frames=num_video_frames, frames=frames, stride=stride)
     room = max(num_video_frames - 1 - (frames - 1) * stride, 0)
     start = int(torch.randint(room + 1, (), generator=generator)) if train else room // 2
     return (start + stride * torch.arange(frames)).clamp(max=num_video_frames - 1)
-
-
-def require_positive(**numbers: int | None) -> None:
-    """Checks that numbers that are given are whole and at least 1.
-
-    Raises:
-        TypeError: one is not a whole number.
-        ValueError: one is less than 1.
-    """
-    for name, number in numbers.items():
-        if number is None:
-            continue
-        try:
-            operator.index(number)
-            is_whole = not isinstance(number, bool)
-        except TypeError:
-            is_whole = False
-        if not is_whole:
-            raise TypeError(f"{name} is a whole number, not {number!r}")
-        if number < 1:
-            raise ValueError(f"{name} is at least 1, not {number}")
 
 
 def check_sampling(sampling: str, stride: int) -> None:
@@ -131,8 +109,8 @@ def check_sampling(sampling: str, stride: int) -> None:
         ValueError: the sampling is unknown, or it does not have this stride.
     """
     if sampling not in ("uniform", "dense"):
-        raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
-    require_positive(stride=stride)
+        raise ValueError(f'sampling must be "uniform" or "dense", got {sampling!r}')
+    check_counts(stride=stride)
     if sampling == "uniform" and stride > 1:
         raise ValueError(
             f"stride={stride} is the distance between frames in dense sampling, and uniform sampling spreads them over "
@@ -173,7 +151,7 @@ def window_bounds(
     ([0, 0, 1, 2, 2, 2], [3, 3, 4, 5, 5, 5])
     """
     rows = frames if rows is None else rows
-    require_positive(frames=frames, rows=rows)
+    check_counts(frames=frames, rows=rows)
     if own is None:
         if frames % rows:
             raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
@@ -181,7 +159,10 @@ def window_bounds(
         own = starts, starts + frames // rows - 1
     first, last = (_frame_numbers(end) for end in own)
     if first.shape != (rows,) or last.shape != (rows,):
-        raise ValueError(f"own is the first and the last frame of each of {rows} rows, not {len(first)}, {len(last)}")
+        raise ValueError(
+            f"own must be the first and the last frame of each of {rows} rows, got shapes {tuple(first.shape)} and "
+            f"{tuple(last.shape)}"
+        )
     if isinstance(window, tuple):
         return _checked_bounds(window, first, last, frames)
     size = _window_sizes(window, last - first + 1, frames)
@@ -193,12 +174,12 @@ def window_bounds(
 def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames: int) -> Tensor:
     """Sizes (..., n), whole numbers from the row's own block (n,) to the clip."""
     rows = len(block)
-    sizes = real_numbers(window, "a window is a number of frames, or one for each row").to(torch.float64)
+    sizes = real_numbers(window, "window must be a number of frames, or one for each row").to(torch.float64)
     sizes = sizes.nan_to_num(nan=frames, posinf=frames)
     if sizes.ndim not in (0, 1, 2) or (sizes.ndim and sizes.shape[-1] != rows):
-        raise ValueError(f"a window is one size, or (n,) or (b, n) of {rows} rows, not {tuple(sizes.shape)}")
+        raise ValueError(f"window must be one size, or (n,) or (b, n) of {rows} rows, got shape {tuple(sizes.shape)}")
     if bool((sizes < 1).any()):
-        raise ValueError(f"a window has at least 1 frame, not {sizes.min().item():g}")
+        raise ValueError(f"window must be at least 1 frame, got {sizes.min().item():g}")
     whole = sizes.ceil().long().clamp(max=frames).expand(*sizes.shape[:-1], rows)
     return torch.maximum(whole, block.to(whole.device))
 
@@ -206,11 +187,12 @@ def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames:
 def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """The given bounds; raises ValueError unless they lie in the clip and around each row's own frames."""
     if len(window) != 2:
-        raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
+        raise ValueError(f"window must be (left, right) if it is a tuple, got {len(window)} values: sizes are a list")
     left, right = (_frame_numbers(bound) for bound in window)
     if left.shape != right.shape or left.ndim not in (1, 2) or left.shape[-1] != len(first):
         raise ValueError(
-            f"bounds are (n,) or (b, n) of {len(first)} rows, not {tuple(left.shape)}, {tuple(right.shape)}"
+            f"bounds must be (n,) or (b, n) of {len(first)} rows, got shapes {tuple(left.shape)} and "
+            f"{tuple(right.shape)}"
         )
     first, last = first.to(left.device), last.to(left.device)
     if not bool(((left >= 0) & (left <= first) & (last <= right) & (right < frames)).all()):
@@ -220,9 +202,9 @@ def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, fram
 
 def _frame_numbers(bound: Bound) -> Tensor:
     """The numbers of frames as int64; raises TypeError or ValueError for what is not whole."""
-    numbers = real_numbers(bound, "bounds are numbers of frames")
+    numbers = real_numbers(bound, "bounds must be numbers of frames")
     if numbers.is_floating_point() and not bool((numbers == numbers.round()).all()):
-        raise ValueError(f"bounds are whole numbers of frames, not {numbers.tolist()}")
+        raise ValueError(f"bounds must be whole numbers of frames, got {numbers.tolist()}")
     return numbers.long()
 
 
@@ -269,9 +251,9 @@ def partial_uniform(
 
 def _require_clip(clip: Tensor, layout: str) -> None:
     if sorted(layout) != sorted("bcthw") or layout[0] != "b":
-        raise ValueError(f'a layout orders the letters "bcthw", b first, not {layout!r}')
+        raise ValueError(f'layout must be an order of the letters "bcthw", b first, got {layout!r}')
     if clip.ndim != 5:
-        raise ValueError(f"a clip has the five axes {layout}, not {tuple(clip.shape)}")
+        raise ValueError(f"clip must have the five axes {layout}, got shape {tuple(clip.shape)}")
 
 
 def _clip_bounds(
@@ -296,7 +278,7 @@ def _show_windows(
 ) -> Tensor:
     """The clips ``owner`` (p,), each with its own window left..right (p,): one gather of whole frames."""
     if fill not in ("edge", "blank"):
-        raise ValueError(f'fill is "edge" or "blank", not {fill!r}')
+        raise ValueError(f'fill must be "edge" or "blank", got {fill!r}')
     blank = _blank(value, clip, layout)  # checked whether it is used or not
     time = layout.index("t")
     frame = torch.arange(clip.shape[time], device=clip.device).expand(len(owner), -1)
@@ -313,24 +295,8 @@ def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -
     colour = colour_of(value, clip.shape[layout.index("c")])
     blank = colour.to(clip)
     if not torch.equal(blank.to(colour), colour) and not clip.is_floating_point():
-        raise ValueError(f"value is that of pixels of the clip's type, {clip.dtype}, got {colour.tolist()}")
+        raise ValueError(f"value must be that of pixels of the clip's type, {clip.dtype}, got {colour.tolist()}")
     return blank.view([-1 if axis == "c" else 1 for axis in layout])
-
-
-def colour_of(value: float | Sequence[float] | Tensor, channels: int) -> Tensor:
-    """The value of an empty frame, (1,) or one per channel (c,).
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is not finite, or there is another number of values.
-    """
-    expected = f"value is one number or one per channel ({channels})"
-    colour = real_numbers(value, expected).flatten()
-    if len(colour) not in (1, channels):
-        raise ValueError(f"{expected}, got {len(colour)} values")
-    if not bool(torch.isfinite(colour).all()):
-        raise ValueError(f"{expected}, and finite, got {colour.tolist()}")
-    return colour
 
 
 class PartialLogits(NamedTuple):
@@ -398,7 +364,7 @@ def partial_uniform_logits(
     if chunk_size is None:
         budget = 2**26 if clip.device.type == "cpu" else 2**29
         chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
-    require_positive(chunk_size=chunk_size)
+    check_counts(chunk_size=chunk_size)
     chunks = []
     windows = torch.stack([owner, row, left.flatten(), right.flatten()])
     for clip_numbers, row_numbers, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):
@@ -411,5 +377,5 @@ def partial_uniform_logits(
 def _predict_frames(predict: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     answers = predict(clips)
     if answers.ndim != 3 or len(answers) != len(clips):
-        raise ValueError(f"frame logits of {len(clips)} clips are (b, n, k), not {tuple(answers.shape)}")
+        raise ValueError(f"frame logits of {len(clips)} clips must be (b, n, k), got shape {tuple(answers.shape)}")
     return answers

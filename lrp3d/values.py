@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,32 @@ def is_number(value: Any) -> bool:
     return True
 
 
+def check_counts(**counts: Any) -> None:
+    """Checks that numbers of something are whole and at least 1; None is not checked.
+
+    Raises:
+        TypeError: one is not a whole number.
+        ValueError: one is less than 1.
+
+    >>> check_counts(frames=16, stride=None)
+    >>> check_counts(frames=0)
+    Traceback (most recent call last):
+    ValueError: frames must be a whole number of at least 1, got 0
+    """
+    for name, count in counts.items():
+        if count is None:
+            continue
+        expected = f"{name} must be a whole number of at least 1, got {count!r}"
+        try:
+            number = operator.index(count)
+        except TypeError:
+            raise TypeError(expected) from None
+        if isinstance(count, bool):  # which Python takes for a number
+            raise TypeError(expected)
+        if number < 1:
+            raise ValueError(expected)
+
+
 def real_numbers(values: Any, expected: str) -> Tensor:
     """The tensor of one real number or several; raises TypeError for anything else, with `expected` as above."""
     try:
@@ -59,3 +87,19 @@ def whole_numbers(values: Any) -> Tensor | None:
         return None
     is_other = tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool
     return None if is_other else tensor
+
+
+def colour_of(value: float | Sequence[float] | Tensor, channels: int) -> Tensor:
+    """The value of an empty frame, (1,) or one per channel (c,).
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not finite, or there is another number of values.
+    """
+    expected = f"value must be one number or one per channel ({channels})"
+    colour = real_numbers(value, expected).flatten()
+    if len(colour) not in (1, channels):
+        raise ValueError(f"{expected}, got {len(colour)} values")
+    if not bool(torch.isfinite(colour).all()):
+        raise ValueError(f"{expected}, and finite, got {colour.tolist()}")
+    return colour

@@ -86,9 +86,9 @@ def test_it_is_saved_and_shown(tmp_path):
         (0, ValueError, "clip 0 is explained as class 0, which cannot be held against itself"),
         (3, ValueError, "against must hold classes from 0 to 2"),
         ([1, 1], ValueError, "names a class twice"),
-        ([], TypeError, "against is a class, several"),
-        ("last", ValueError, 'against is "next"'),
-        (1.5, TypeError, "against is a class"),
+        ([], TypeError, "against must be a class, several"),
+        ("last", ValueError, 'against must be "next"'),
+        (1.5, TypeError, "against must be a class"),
         (torch.zeros(3, 1, dtype=torch.long), ValueError, r"several for each \(2, m\), got shape \(3, 1\)"),
     ],
 )

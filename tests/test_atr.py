@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lrp3d
 from lrp3d.metrics import atr
-from lrp3d.metrics.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, row_shares, select
+from lrp3d.metrics.aggregation import aggregate, mean_matrix, select
+from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr, row_shares
 
 NAN = torch.nan
 EXAMPLES = settings(deadline=None, max_examples=150)

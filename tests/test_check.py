@@ -13,9 +13,11 @@ from torch import nn
 
 import lrp3d
 from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
-from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
+from lrp3d.faithfulness.games import relevance_gain, shapley, shapley_estimate
+from lrp3d.occlusion import filled
 from lrp3d.faithfulness.scores import Faithfulness
-from lrp3d.metrics.agreement import cosine, frame_scores, spearman
+from lrp3d.metrics.contributions import frame_scores
+from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
 
 CLIPS = torch.rand(3, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -43,18 +45,18 @@ def frame_clips(m=4, t=5):
     )
 
 
-@pytest.mark.parametrize("how", ["freeze", "neighbours"])
+@pytest.mark.parametrize("how", ["nearest", "freeze", "neighbours"])
 def test_frames_that_go_are_replaced_by_those_that_stay(how):
     clip = torch.arange(6.0).reshape(1, 1, 6, 1, 1)
     kept = torch.tensor([[False, True, False, False, True, False]])
-    expected = {"freeze": [1, 1, 1, 4, 4, 4], "neighbours": [1, 1, 2.5, 2.5, 4, 4]}[how]
+    expected = [1, 1, 2.5, 2.5, 4, 4] if how == "neighbours" else [1, 1, 1, 4, 4, 4]
     assert filled(clip, kept, how).flatten().tolist() == expected
     assert filled(clip, kept | True, how).equal(clip)
     assert filled(clip, kept & False, how).flatten().tolist() == [2.5] * 6
 
 
 def test_frames_are_filled_in_one_of_two_ways():
-    with pytest.raises(ValueError, match="by 'freeze' or 'neighbours', not 'blur'"):
+    with pytest.raises(ValueError, match="how must be 'nearest' or 'neighbours', got 'blur'"):
         filled(CLIPS, torch.ones(len(CLIPS), CLIPS.shape[2], dtype=torch.bool), "blur")
 
 
@@ -179,7 +181,7 @@ def test_what_cannot_be_checked_is_said():
 
 @pytest.mark.parametrize("targets", [[1, None, 2], [0.5, 1.0, 1.0], 1.5, "b", [True, False, True]])
 def test_targets_are_numbers_of_classes(targets):
-    with pytest.raises(TypeError, match="target is a class"):
+    with pytest.raises(TypeError, match="target must be a class"):
         lrp3d.check(net(), CLIPS, targets)
 
 

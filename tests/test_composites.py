@@ -243,10 +243,10 @@ def test_of_several_patterns_the_first_counts_so_that_their_order_makes_another_
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: lrp3d.Composite(layers=[nn.Conv3d]), TypeError, r"layers=...\) takes a dictionary of rules"),
-        (lambda: lrp3d.Composite(names="fc"), TypeError, r"names=...\) takes a dictionary of rules"),
-        (lambda: lrp3d.Composite(names={5: Flat()}), TypeError, "names of modules to rules, got the key 5"),
-        (lambda: Contrastive(5), TypeError, r"takes a rule, such as lrp3d.rules.ZPlus\(\), got 5"),
+        (lambda: lrp3d.Composite(layers=[nn.Conv3d]), TypeError, r"layers=...\) must be a dictionary of rules"),
+        (lambda: lrp3d.Composite(names="fc"), TypeError, r"names=...\) must be a dictionary of rules"),
+        (lambda: lrp3d.Composite(names={5: Flat()}), TypeError, "a key must be the name of a module, got 5"),
+        (lambda: Contrastive(5), TypeError, r"must be a rule, such as lrp3d.rules.ZPlus\(\), got 5"),
         (lambda: lrp3d.register_layer(nn.ReLU(), F.relu), TypeError, "give its type, ReLU"),
         (lambda: lrp3d.register_operation(torch.erf, 5), TypeError, "takes a function that computes the output"),
     ],
@@ -314,9 +314,9 @@ def test_a_name_never_changes_its_rules_silently(registered):
 
 def test_what_has_no_name_or_is_no_composite_is_not_registered(registered):
     for name in ("", "two words", " mine"):
-        with pytest.raises(ValueError, match="name without white space"):
+        with pytest.raises(ValueError, match="name must be a text without white space"):
             lrp3d.register_composite(name, lrp3d.Composite())
-    with pytest.raises(TypeError, match="as the name"):
+    with pytest.raises(TypeError, match="name must be a text, got Composite"):
         lrp3d.register_composite(lrp3d.Composite(), "mine")
     with pytest.raises(TypeError, match=r"lrp3d\.Composite, got ZPlus"):
         lrp3d.register_composite("mine", ZPlus())

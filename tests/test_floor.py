@@ -305,7 +305,7 @@ def test_the_floor_of_several_draws_is_their_mean_and_one_draw_is_the_first_of_t
 
 def test_a_floor_that_is_no_number_of_draws_is_refused():
     for wrong in (-1, 1.5, "yes"):
-        with pytest.raises(ValueError, match="floor= takes True, False, or how many untrained networks"):
+        with pytest.raises(ValueError, match="floor must be True, False, or how many untrained networks"):
             lrp3d.explain(net(), CLIP, floor=wrong)
 
 

@@ -253,12 +253,15 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
             for occluder in ("neighbours", "nearest", "mean", "blank")
         ),
         *(
-            ({"occluder": occluder, "value": value}, r"value is one number or one per channel \(3\), and finite, got")
+            (
+                {"occluder": occluder, "value": value},
+                r"value must be one number or one per channel \(3\), and finite, got",
+            )
             for occluder in ("neighbours", "blank")
             for value in (float("nan"), [0.0, float("inf"), 1.0])
         ),
-        ({"value": "a"}, r"value is one number or one per channel \(3\), got 'a'"),
-        ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
+        ({"value": "a"}, r"value must be one number or one per channel \(3\), got 'a'"),
+        ({"chunk_size": 0}, "chunk_size must be a whole number of at least 1, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
     ],
 )
@@ -273,7 +276,7 @@ def test_refusals_are_those_of_explain():
         lrp3d.intervention_matrix(model, clips(t=1))
     with pytest.raises(ValueError, match="training mode"):
         lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())
-    with pytest.raises(TypeError, match=r"a clip is a torch\.Tensor"):
+    with pytest.raises(TypeError, match=r"clip must be a torch\.Tensor"):
         lrp3d.intervention_matrix(model, "clip")
 
 

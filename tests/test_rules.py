@@ -218,7 +218,7 @@ def test_zbeta_does_not_lay_channels_along_the_width():
     found = lrp3d.explain(model, clip, 0, composite=by_hand, temporal=False)
     wanted = lrp3d.explain(model, clip, 0, input_range=(low, high), temporal=False)
     torch.testing.assert_close(found.relevance, wanted.relevance)
-    with pytest.raises(ValueError, match=r"for one value per channel shape them as \(3, 1, 1, 1\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"got shape \(3,\); for one value per channel shape them as \(3, 1, 1, 1\)"):
         lrp3d.explain(model, clip, 0, composite=lrp3d.Composite(first=lrp3d.rules.ZBeta(low, high)), temporal=False)
 
 
@@ -416,20 +416,21 @@ def test_a_rule_that_shares_alike_under_w_and_its_negative_cannot_be_contrasted(
 
 
 WRONG = {
-    "Epsilon(-1e-3)": (ValueError, "epsilon of Epsilon is a number from 0 on, got -0.001"),
-    "Epsilon(nan)": (ValueError, "epsilon of Epsilon is a finite number, got nan"),
-    "Epsilon(None)": (TypeError, "epsilon of Epsilon is a number, got None"),
-    "Gamma('x')": (TypeError, "gamma of Gamma is a number, got 'x'"),
-    "Gamma(-1.0)": (ValueError, "gamma of Gamma is a number from 0 on, got -1.0"),
-    "Gamma(0.25, -1.0)": (ValueError, "epsilon of Gamma is a number from 0 on"),
-    "AlphaBeta(nan, 1.0)": (ValueError, "alpha of AlphaBeta is a finite number"),
-    "AlphaBeta('x', 1.0)": (TypeError, "alpha of AlphaBeta is a number"),
+    "Epsilon(-1e-3)": (ValueError, "epsilon of Epsilon must be at least 0, got -0.001"),
+    "Epsilon(nan)": (ValueError, "epsilon of Epsilon must be finite, got nan"),
+    "Epsilon(None)": (TypeError, "epsilon of Epsilon must be a number, got None"),
+    "Gamma('x')": (TypeError, "gamma of Gamma must be a number, got 'x'"),
+    "Gamma(-1.0)": (ValueError, "gamma of Gamma must be at least 0, got -1.0"),
+    "Gamma(0.25, -1.0)": (ValueError, "epsilon of Gamma must be at least 0"),
+    "AlphaBeta(nan, 1.0)": (ValueError, "alpha of AlphaBeta must be finite"),
+    "AlphaBeta('x', 1.0)": (TypeError, "alpha of AlphaBeta must be a number"),
     "AlphaBeta(0.5, -0.5)": (ValueError, "beta >= 0"),
-    "ZBeta(1, 0)": (ValueError, "low is at most high, got low=1 and high=0"),
-    "ZBeta(torch.tensor([0.0, 1.0]), 0.5)": (ValueError, "low is at most high"),
-    "ZBeta(nan, 1.0)": (ValueError, "low of ZBeta is a finite number"),
-    "ZBeta(0.0, inf)": (ValueError, "high of ZBeta is a finite number"),
-    "ZBeta((0, 0, 0), 1.0)": (TypeError, "low of ZBeta is a number"),
+    "ZBeta(1, 0)": (ValueError, "low of ZBeta must be at most high, got low=1 and high=0"),
+    "ZBeta(torch.tensor([0.0, 1.0]), 0.5)": (ValueError, "low of ZBeta must be at most high"),
+    "ZBeta(nan, 1.0)": (ValueError, "low of ZBeta must be finite"),
+    "ZBeta(0.0, inf)": (ValueError, "high of ZBeta must be finite"),
+    "ZBeta((0, 0, 0), 1.0)": (TypeError, "low of ZBeta must be a number"),
+    "Opposed(SameSign())": (ValueError, "SameSign() cannot explain what speaks against"),
 }
 
 
@@ -492,5 +493,5 @@ class Summed(nn.Module):
 
 def test_a_number_may_be_a_tensor_of_one_value_and_no_other_tensor():
     assert rules.Epsilon(torch.tensor(0.5)) == rules.Epsilon(0.5)
-    with pytest.raises(TypeError, match="gamma of Gamma is a number"):
+    with pytest.raises(TypeError, match="gamma of Gamma must be a number"):
         rules.Gamma(torch.tensor([0.1, 0.2]))

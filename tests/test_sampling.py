@@ -233,11 +233,11 @@ def test_clips_keep_their_type():
             for fill in ("edge", "blank")
         ),
         ({"fill": "blank", "value": "a"}, r"one per channel \(3\), got 'a'"),
-        ({"window": "a"}, "a window is a number of frames, or one for each row, got 'a'"),
-        ({"window": True}, "a window is a number of frames, or one for each row, got torch.bool"),
-        ({"window": (["a"], [2])}, r"bounds are numbers of frames, got \['a'\]"),
-        ({"window": ([0.0] * 6, [5.5] * 6)}, "bounds are whole numbers of frames, not"),
-        ({"rows": 2.0}, "rows is a whole number, not 2.0"),
+        ({"window": "a"}, "window must be a number of frames, or one for each row, got 'a'"),
+        ({"window": True}, "window must be a number of frames, or one for each row, got torch.bool"),
+        ({"window": (["a"], [2])}, r"bounds must be numbers of frames, got \['a'\]"),
+        ({"window": ([0.0] * 6, [5.5] * 6)}, "bounds must be whole numbers of frames, got"),
+        ({"rows": 2.0}, "rows must be a whole number of at least 1, got 2.0"),
         ({"window": torch.ones(3, 6)}, "3 clips"),
     ],
 )
@@ -342,7 +342,7 @@ def test_the_model_is_left_as_it_was(net, clip):
 def test_models_without_frame_logits_are_refused_in_one_sentence(clip):
     with pytest.raises(ValueError, match="Identity has no frame_logits"):
         partial_uniform_logits(nn.Identity(), clip, 3)
-    with pytest.raises(ValueError, match=r"\(b, n, k\), not \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"\(b, n, k\), got shape \(1, 3\)"):
         partial_uniform_logits(nn.Identity(), clip, 3, frame_logits=lambda clips: clips.mean((2, 3, 4)))
 
 

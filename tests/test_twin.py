@@ -1,6 +1,7 @@
 """A twin is made of the model's own tensors, knows its modules by name and computes what the model does."""
 
 import functools
+import pickle
 
 import pytest
 import torch
@@ -28,6 +29,14 @@ def test_a_twin_shares_every_tensor_and_returns_the_same_outputs():
 def test_what_convert_and_inspect_return_has_a_public_name():
     assert type(lrp3d.convert(small())) is lrp3d.Twin
     assert type(lrp3d.inspect(small(), CLIP)) is lrp3d.Inspection
+
+
+def test_an_inspection_is_a_list_that_knows_its_problems_whoever_makes_it():
+    rows = lrp3d.inspect(small(), CLIP)
+    again = lrp3d.Inspection(rows, ["nothing"])
+    assert (list(again), again.problems, rows.problems, lrp3d.Inspection().problems) == (rows, ["nothing"], [], [])
+    kept = pickle.loads(pickle.dumps(again))
+    assert (kept, kept.problems) == (again, again.problems)
 
 
 def test_a_twin_cannot_be_used_to_change_the_model():

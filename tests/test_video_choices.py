@@ -125,6 +125,6 @@ def test_frames_and_strides_are_whole_numbers():
         (lambda: sample_clip(PIXELS, frames=2.0, **SMALL), "frames", 2.0),
         (lambda: sample_clip(PIXELS, frames=2, size=16.5, short_side=None), "size", 16.5),
     ):
-        with pytest.raises(TypeError, match=f"{name} is a whole number, not {number}"):
+        with pytest.raises(TypeError, match=f"{name} must be a whole number of at least 1, got {number}"):
             call()
     assert dense_indices(np.int64(100), torch.tensor(4), stride=np.int32(2)).tolist() == [46, 48, 50, 52]

@@ -239,8 +239,8 @@ def test_time_grows_with_the_number_of_windows(model, video, monkeypatch):
     [
         ({"frames": 30}, "long.npy has 12 frames, fewer than one window of 30"),
         ({"stride": 9}, "stride=9 leaves frames out between windows of 4"),
-        ({"frames": 0}, "frames is a whole number from 1 on, got 0"),
-        ({"every": 0}, "every is a whole number from 1 on"),
+        ({"frames": 0}, "frames must be a whole number of at least 1, got 0"),
+        ({"every": 0}, "every must be a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_had_is_said_in_a_sentence(model, video, options, said):

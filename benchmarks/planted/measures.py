@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from lrp3d.faithfulness import games
-from lrp3d.faithfulness.games import Value, filled, relevance_gain
-from lrp3d.metrics.agreement import cosine, frame_scores, pearson, ranks, spearman
+from lrp3d.occlusion import filled
+from lrp3d.faithfulness.games import Value, relevance_gain
+from lrp3d.metrics.contributions import frame_scores
+from lrp3d.metrics.agreement import cosine, pearson, ranks, spearman
 from lrp3d.models import VideoModel
 from torch import Tensor
 
@@ -57,7 +59,7 @@ def lag_profile(matrices: Tensor, frame_logits: Tensor) -> Tensor:
 
 def frozen(clips: Tensor, kept: Tensor) -> Tensor:
     """Clips in which every frame that is not kept (b, t) is the nearest one that is, of two the earlier."""
-    return filled(clips, kept, "freeze")
+    return filled(clips, kept, "nearest")
 
 
 def margin(model: VideoModel, clips: Tensor, target: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import subject
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
-from lrp3d.metrics.atr import class_logits
+from lrp3d.metrics.aggregation import class_logits
 from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import Twin

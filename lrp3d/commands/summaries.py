@@ -27,7 +27,8 @@ from lrp3d.explanation.wording import (
     subject,
 )
 from lrp3d.files import as_json
-from lrp3d.metrics.atr import class_logits, frame_windows
+from lrp3d.metrics.aggregation import class_logits
+from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
 LAYERS = 16

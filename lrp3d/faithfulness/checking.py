@@ -16,11 +16,9 @@ from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, tar
 from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.faithfulness.games import (
-    FILLS,
     MOST_EXACT,
     Worths,
     cut_sets,
-    filled,
     relevance_gain,
     shapley,
     shapley_estimate,
@@ -28,8 +26,10 @@ from lrp3d.faithfulness.games import (
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
-from lrp3d.metrics.agreement import cosine, frame_scores, spearman, without_rounding
+from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
+from lrp3d.metrics.contributions import frame_scores, without_rounding
+from lrp3d.occlusion import filled
 from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.propagation.temporal_matrix import block_sum
@@ -44,6 +44,8 @@ from lrp3d.twin.untrained import layers_in_order, untrained
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
 REDRAWN = 1_618_033
 """Seed of the parameters that are drawn anew: with a usual one, they would be those that training began with."""
+GAINS = {"gain (freeze)": "nearest", "gain (neighbours)": "neighbours"}
+"""The relevance gains, and what replaces frames in each of them."""
 STAGES: dict[str, float | None] = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
 """The share of the layers whose parameters are drawn again, from the classifier down; None for the classifier alone."""
 
@@ -296,17 +298,17 @@ def _scores_of_clip(
     t = clip.shape[2]
     matrices = _matrices(subject, clip, target, measured, seed)
 
-    def value(fill: str, kept: Tensor) -> Tensor:
-        return subject.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), fill), chosen)
+    def value(how: str, kept: Tensor) -> Tensor:
+        return subject.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), how), chosen)
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
     at_once = subject.options["chunk_size"] or BATCH
-    worths = {fill: Worths(partial(value, fill), at_once) for fill in FILLS}
+    worths = {gain: Worths(partial(value, how), at_once) for gain, how in GAINS.items()}
     logits = subject.logits(clip)
     worth = None
     if subject.shapley_values:
-        of_sets = worths["freeze"]
+        of_sets = worths["gain (freeze)"]
         values = (shapley if _is_exact(measured) else shapley_estimate)(
             lambda kept: of_sets(placed(kept, clip.device, kept.dtype)).unsqueeze(1), blocks
         )
@@ -317,8 +319,8 @@ def _scores_of_clip(
         of_sets(sets)  # those of all methods together
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
-        for fill in FILLS:
-            result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), worths[fill]))
+        for gain, of_sets in worths.items():
+            result[gain][method] = float(relevance_gain(frame_scores(matrix), of_sets))
         if matrix.shape == measured.shape:
             result["intervention"][method] = float(cosine(matrix, measured))
         if worth is not None:

@@ -1,4 +1,4 @@
-"""Games with frames: what a network says of clips that lack some, and what an order or a share of frames is worth.
+"""Games with frames: what sets of frames are worth, and what that makes of an order or a share of frames.
 
 Letters: b clips, t frames. A *value* maps which frames are kept (b, t) to a number (b,).
 """
@@ -13,35 +13,6 @@ from torch import Tensor
 from lrp3d.transfer import placed
 
 Value = Callable[[Tensor], Tensor]
-FILLS = ("freeze", "neighbours")
-
-
-def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
-    """Clips (b, c, t, h, w) in which every frame that is not kept (b, t) is replaced by others.
-
-    Args:
-        clips: any.
-        kept: bool; where no frame of a clip is kept, all become its mean frame.
-        how: "freeze" puts the nearest kept frame there, of two the earlier one, as if the video stood still;
-            "neighbours" the mean of the kept frames before and behind it.
-
-    Raises:
-        ValueError: `how` is something else.
-    """
-    if how not in FILLS:
-        raise ValueError(f"frames are filled by {' or '.join(map(repr, FILLS))}, not {how!r}")
-    frame = torch.arange(clips.shape[2], device=clips.device)
-    is_replaced = ~kept[:, None, :]
-    before = torch.where(is_replaced | (frame > frame[:, None]), -1, frame).amax(-1)  # (b, t), -1 where there is none
-    after = torch.where(is_replaced | (frame < frame[:, None]), len(frame), frame).amin(-1)
-    first = torch.where(before >= 0, before, after.clamp(max=len(frame) - 1))
-    second = torch.where(after < len(frame), after, before.clamp(min=0))
-    if how == "freeze":
-        first = second = torch.where((frame - first).abs() <= (second - frame).abs(), first, second)
-    parts = [clips.gather(2, source[:, None, :, None, None].expand_as(clips)) for source in (first, second)]
-    empty = ~kept.any(-1)[:, None, None, None, None]
-    # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
-    return torch.where(empty, clips.mean(2, keepdim=True), parts[0] * 0.5 + parts[1] * 0.5)
 
 
 def relevance_gain(scores: Tensor, value: Value, cuts: int = 8) -> Tensor:

@@ -46,24 +46,3 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     # Each by its largest value, as torch takes lengths below 1e-8 for that.
     first, second = (matrix / matrix.abs().amax(1, keepdim=True) for matrix in (first, second))
     return torch.cosine_similarity(first, second, dim=1).masked_fill(is_zero, torch.nan)
-
-
-def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
-    """Differences between logits, with zeros where they are no more than rounding.
-
-    Args:
-        differences: (b, ...) of real numbers.
-        logits: (b, k) the logits; differences below a share of the greatest of them are rounding: 1e-12 of double
-            precision, 1e-6 of single, and 8 units of the last place of less.
-
-    >>> without_rounding(torch.tensor([[0.5, 1e-6]]), torch.tensor([[9.0, -2.0]]))
-    tensor([[0.5000, 0.0000]])
-    """
-    share = 1e-12 if logits.dtype == torch.float64 else max(1e-6, 8 * torch.finfo(logits.dtype).eps)
-    least = (share * logits.double().abs().amax(1)).to(differences.device)
-    return differences.masked_fill(differences.abs() <= least.view(-1, *[1] * (differences.dim() - 1)), 0)
-
-
-def frame_scores(matrix: Tensor) -> Tensor:
-    """One score per frame (b, t): the sum of its column, which is what the frame contributed to the clip's logit."""
-    return matrix.double().sum(1)

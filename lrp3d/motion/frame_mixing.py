@@ -13,14 +13,14 @@ from lrp3d.errors import NoMotion as NoMotion
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
+from lrp3d.steps.step import ClipInput, ConstantOutput, Elementwise, Step
 
 TIME = 2  # of (b, c, t, h, w)
 
 
 def mixes(step: Step) -> bool:
     """Whether an output frame sees several input frames; raises NoMotion where that is not known."""
-    if isinstance(step, (PassThrough, ClipInput, ConstantOutput)):
+    if isinstance(step, (Elementwise, ClipInput, ConstantOutput)):
         return False
     if isinstance(step, WindowMaximum):
         return len(step.offsets[0]) == 3 and step.x.dim() == 5 and len({str(o[0]) for o in step.offsets}) > 1

@@ -207,7 +207,7 @@ def _lines(frames: Frames, shape: torch.Size) -> Tensor:
     place, slot = torch.broadcast_tensors(frames.place, frames.slot)
     # Several values of one place and frame, such as those of heads that are folded into the batch, are channels too.
     channel = alike_before((place * (frames.length + 1) + slot).flatten()).reshape(place.shape)
-    line = place * (channel.max() + 1) + channel
+    line: Tensor = place * (channel.max() + 1) + channel
     for axis, size in enumerate(shape):
         if place.shape[axis] == 1:  # such as that of channels
             line = line * size + along(axis, shape, line.device)

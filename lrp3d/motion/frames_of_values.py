@@ -37,7 +37,7 @@ from lrp3d.motion.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
-from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
+from lrp3d.steps.step import ClipInput, ConstantOutput, Elementwise, RecurrentOutput, Step
 from lrp3d.steps.torch_nodes import axis_of, keeps_frames
 from lrp3d.steps.writes import Written
 from lrp3d.twin.trace import Trace
@@ -158,7 +158,7 @@ class FramesOfValues:
         if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
             return self._in_sequence(step, edges)
         incoming = [self._incoming(edge) for edge in edges]
-        if isinstance(step, PassThrough):
+        if isinstance(step, Elementwise):
             return self._together(step, incoming)
         if isinstance(step, WindowMaximum):
             return self._by_position(step, incoming[0], mixes(step))

@@ -1,12 +1,14 @@
 """What each operation of a network does with relevance: one handler per function, made of building blocks.
 
-The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
-`convolution` (also linear layers), `einstein_sums`, `interpolation` (and overlapping patches), `maxima`,
-`normalisation`, `padding`, `pooling`, `products` (of signals with constants and with each other: elementwise, matrices,
-generated kernels), `recurrence`, `sampling` (grids, offsets, deformable convolution, sums and writes at an index),
-`statistics` (variances and norms), `writes` (changed copies and selections). The building blocks are in `blocks`:
-`passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d knows. A new one goes
-into the file of its family, or into your own code through `lrp3d.register_operation`.
+The files are families of functions: `activation` (also choices and dropout), `arithmetic` (sums and means),
+`attention`, `convolution` (also linear layers), `einstein_sums`, `interpolation`, `maxima`, `normalisation`, `padding`,
+`patches` (cut out and laid over each other), `pooling`, `products` (of signals with constants and with each other:
+elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids, offsets, deformable convolution),
+`statistics` (variances and norms), `writes` (into slices and at indices, changed copies, selections). The building
+blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`; `bilinear_in`, for whatever is linear in each of two
+signals, stands with the products, whose decision which factor weighs it shares. Importing this package registers every
+function that lrp3d knows. A new one goes into the file of its family, or into your own code through
+`lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -19,6 +21,7 @@ from lrp3d.operations import (
     maxima,
     normalisation,
     padding,
+    patches,
     pooling,
     products,
     recurrence,
@@ -27,6 +30,7 @@ from lrp3d.operations import (
     writes,
 )
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.products import bilinear_in
 
 Summand = Operand  # the former name
 
@@ -37,6 +41,7 @@ __all__ = [
     "arithmetic",
     "attach",
     "attention",
+    "bilinear_in",
     "both_nonnegative",
     "convolution",
     "einstein_sums",
@@ -45,6 +50,7 @@ __all__ = [
     "normalisation",
     "padding",
     "passes",
+    "patches",
     "pooling",
     "products",
     "recurrence",

@@ -159,6 +159,16 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return where(mask, value, input)
 
 
+@register_operation([torch.nan_to_num, Tensor.nan_to_num])
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """`torch.nan_to_num`: numbers in place of what is none; a constant there, as any other that is written."""
+    finite = torch.isfinite(input)
+    passed = passes(lambda x: torch.nan_to_num(x, nan, posinf, neginf), input, nonnegative=both_nonnegative(input))
+    return where(finite, passed, passed.detach())
+
+
 # -------------------------------------------------------------------------------------------- roots and powers
 # Functions of a single value: all relevance that arrives can only go to this value.
 

@@ -1,21 +1,27 @@
-"""Sums, means, and writes into slices."""
+"""Sums, sums of products, differences and means."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
-from lrp3d.errors import UnsupportedOperation
-from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
+from lrp3d.operations.blocks import (
+    Operand,
+    both_nonnegative,
+    is_constant,
+    passes,
+    rearranged,
+    refuse,
+    shares,
+    tensor_of,
+)
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
-from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 # ------------------------------------------------------------------------------------------------------- sums
 
@@ -44,7 +50,7 @@ def _add(a: Any, b: Any) -> Tensor:
         # A rule of the composite may know the constant as a bias, which takes its part.
         if incoming.low is None and not isinstance(constant, Tensor) and run.rule_for(torch.add) is None:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
-        summands = [Operand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
+        summands = [Operand(x, Broadcast(output.shape)) for x in (signal, tensor_of(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
         outgoing = run.signals[result]
         # One number for each channel is a bias or a batch norm of the model's own, and no part of a hard sigmoid.
@@ -52,10 +58,6 @@ def _add(a: Any, b: Any) -> Tensor:
         return result
     summands = [Operand(x, Broadcast(output.shape)) for x in (a, b)]
     return shares(output, summands, nonnegative=both_nonnegative(a, b))
-
-
-def _tensor(x: Any, like: Tensor) -> Tensor:
-    return x if isinstance(x, Tensor) else like.new_tensor(x)
 
 
 def _scaled(x: Any, factor: Any) -> Any:
@@ -207,71 +209,3 @@ def neg(input: Tensor) -> Tensor:
 def positive(input: Tensor) -> Tensor:
     """`+input`."""
     return passes(lambda x: x * 1, input, nonnegative=both_nonnegative(input), keeps_range=True)
-
-
-# ------------------------------------------------------------------------------------------------------ writes
-
-
-def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target: Tensor, value: Tensor) -> Tensor:
-    """Records the step of a write; what is known about each value of the result is what was known at its source."""
-    run = active_tracer()
-    inputs = [x for x in (target, value) if run.is_signal(x)]
-    (signal,) = run.signals.through(written, (target, value), {}, inputs, 1)
-    if signal.is_input is not None:
-        signal.is_input = run.signals.constants_among(signal.is_input, target.dtype)
-    signal.shifted, signal.mean_of = False, None
-    return attach(step, written(target, value), inputs, signal)
-
-
-@register_operation(setitem)
-def write(target: Tensor, index: Any, value: Any) -> Tensor:
-    """`target[index] = value` (temporal shifts and the like), without overwriting anything."""
-    run = active_tracer()
-
-    def written(x: Tensor, v: Tensor) -> Tensor:
-        x = x.clone()
-        x[index] = v
-        return x
-
-    shape = value.shape if isinstance(value, Tensor) else torch.Size()
-    step = IndexedWrite(index, target.shape, shape, run.is_signal(target), run.is_signal(value))
-    value = _tensor(value, target)
-    return _written(step, written, target, value if run.is_signal(value) else value.to(target.dtype))
-
-
-@register_operation(overwritten)
-def overwrite(value: Tensor, new: Tensor, shared: Shared) -> Tensor:
-    """What `value` is after a write through another view of its memory (`x[:, 1:] += y`, `x.view(-1).relu_()`)."""
-    run = active_tracer()
-    _, covers_all = shared.overlap()
-    if covers_all and not run.is_signal(new):
-        return shared.over(torch.empty_like(value), new)
-    if not run.is_signal(value) and not run.is_signal(new):
-        return shared.over(value, new)
-    if covers_all:
-        value = new.new_zeros(value.shape, dtype=value.dtype)
-    return _written(StridedWrite(shared, run.is_signal(value), run.is_signal(new)), shared.over, value, new)
-
-
-@register_operation(write_)
-def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-    """`target.copy_(source)`: the target is the source from now on."""
-    return write(target, ..., source)
-
-
-@register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]  # a property in truth
-def data(input: Tensor) -> Tensor:
-    """`x.data`: the same values, cut off from training but not from relevance (padded shortcuts of 3D ResNets)."""
-    return rearranged(lambda x: x.view_as(x), input)
-
-
-@register_operation(Tensor.data.__set__)  # type: ignore[attr-defined]  # a property in truth
-def set_data(target: Tensor, value: Tensor) -> None:
-    """`target.data = value`: autograd sees nothing of it."""
-    raise UnsupportedOperation([f"{active_tracer().place} (data): sets .data where signals are; use plain assignment"])
-
-
-@register_operation(fill_)
-def fill(target: Tensor, value: Any = 0.0) -> Tensor:
-    """`target.zero_()`, `target.fill_(value)`: the target is a constant, or one number of a signal, from now on."""
-    return write(target, ..., value) if isinstance(value, Tensor) else torch.full_like(target, value)

@@ -294,3 +294,8 @@ def both_nonnegative(*tensors: Any) -> bool:
         elif not signal.nonnegative:
             return False
     return True
+
+
+def tensor_of(x: Any, like: Tensor) -> Tensor:
+    """`x` itself if it is a tensor; a number as one, of the type and on the device of `like`."""
+    return x if isinstance(x, Tensor) else like.new_tensor(x)

@@ -1,4 +1,4 @@
-"""Interpolation, and patches that are laid over each other: averages and sums of inputs at fixed places."""
+"""Interpolation: averages of inputs at fixed places."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from lrp3d.compute.maps import Average
 from lrp3d.operations.blocks import Operand, both_nonnegative, shares
 from lrp3d.operations.sampling import resample
 from lrp3d.registry import register_operation
-
-# ---------------------------------------------------------------------------------------------- interpolation
 
 
 @register_operation([F.interpolate, F.upsample])
@@ -60,18 +58,3 @@ def _upsample_bilinear(input: Tensor, size: Sequence[int] | int | None = None, s
 
 register_operation(F.upsample_nearest, _upsample_nearest)
 register_operation(F.upsample_bilinear, _upsample_bilinear)
-
-
-# ------------------------------------------------------------------------------------------------ patches
-
-
-@register_operation(F.fold)
-def fold(
-    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Tensor:
-    """`F.fold`: lays patches over each other, so that every output is the sum of the patches that overlap there."""
-
-    def function(x: Tensor) -> Tensor:
-        return F.fold(x, output_size, kernel_size, dilation, padding, stride)
-
-    return shares(function(input), [Operand(input, Average(function))], nonnegative=both_nonnegative(input))

@@ -11,7 +11,7 @@ from torch import Tensor
 from lrp3d.operations.arithmetic import axes_from_the_end, neg
 from lrp3d.operations.blocks import attach, is_constant, passes
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.maxima import AxisMaximum, Larger, Largest
+from lrp3d.steps.maxima import AxisMaximum, ElementwiseMaximum, TopK
 from lrp3d.tracing.signals import Signal, least
 
 # ----------------------------------------------------------------------------------------------- over whole axes
@@ -74,7 +74,7 @@ def _chosen(function: Callable[..., Tensor], a: Any, b: Any, sign: int) -> Tenso
     if any(signal.is_input is not None for signal in signals):
         masks = [run.input_mask(x) for x in (a, b)]
     output = function(a, b)
-    step = Larger(sign * a.detach(), sign * b.detach(), masks)
+    step = ElementwiseMaximum(sign * a.detach(), sign * b.detach(), masks)
     is_input = None
     if masks is not None:
         is_input = run.signals.constants_among((masks[0] + masks[1]).expand(output.shape), output.dtype)
@@ -101,7 +101,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     """The k largest (or smallest) values along an axis: each takes its relevance, and values that are equal share."""
     values, indices = torch.topk(input, k, dim, largest, sorted)
     signal = active_tracer().signals[input]
-    step = Largest(input.detach(), values, dim % input.dim(), signal.is_input)
+    step = TopK(input.detach(), values, dim % input.dim(), signal.is_input)
     signal_of_values = signal.through(lambda x: x.gather(dim, indices))
     outgoing = Signal(is_input=signal_of_values.is_input, nonnegative=signal.nonnegative, weighs=signal.weighs)
     return torch.return_types.topk((attach(step, values, [input], outgoing), indices))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d.operations.blocks import rearranged
 from lrp3d.registry import active_tracer, register_operation
 
 
@@ -43,14 +41,6 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         padded.is_input = F.pad(run.input_mask(input), list(pad))
         padded.nonnegative = signal.nonnegative and (value or 0.0) >= 0
     return run.rearrange(output, padded)
-
-
-@register_operation(F.unfold)
-def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """`F.unfold`: patches, whose zeros beyond the border are no inputs."""
-    rows, columns = [padding] * 2 if isinstance(padding, int) else padding
-    padded = pad(input, [columns, columns, rows, rows])
-    return rearranged(lambda x: F.unfold(x, kernel_size, dilation, 0, stride), padded)
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

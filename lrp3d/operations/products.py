@@ -1,4 +1,4 @@
-"""Products of signals: elementwise, matrices, Einstein sums, divisions, kernels made from the clip.
+"""Products of signals: elementwise, matrices, divisions, and kernels made from the clip.
 
 A product with a constant is linear, and a layer like any other. In a product of two signals, one is the weight and the
 other is weighted: attention probabilities weight values, a sigmoid weights features, a generated kernel weights the
@@ -130,6 +130,18 @@ def _masked(product: Tensor, factor: Any) -> Tensor:
     if run.is_signal(product) and not run.answers((factor != 0).all()):
         run.signals[product].is_input = (factor != 0).to(product.dtype) * run.input_mask(product)
     return product
+
+
+@register_operation([torch.tril, Tensor.tril])
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """`torch.tril`: zeros above a diagonal."""
+    return mul(input, torch.ones_like(input).tril(diagonal))
+
+
+@register_operation([torch.triu, Tensor.triu])
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """`torch.triu`: zeros below a diagonal."""
+    return mul(input, torch.ones_like(input).triu(diagonal))
 
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
@@ -282,6 +294,23 @@ def _of_kernel(map: Convolution, kernel: Any, x: Any) -> Tensor:
 
 
 def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:
-    """Any other function that is linear in each of its two tensors."""
+    """Any other function that is linear in each of its two tensors, one of which may be the weight.
+
+    Args:
+        function: computes the output from both.
+        left: the first factor.
+        right: the second factor.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.inner)
+    ... def inner(input, other):
+    ...     return lrp3d.operations.bilinear_in(torch.inner, input, other)
+    >>> class Inner(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.inner(x, torch.tensor([[1., 2.]]))
+    >>> x = torch.tensor([[3., 1.]], requires_grad=True)
+    >>> torch.autograd.grad(lrp3d.convert(Inner().eval())(x), x, torch.tensor([[5.]]))[0]
+    tensor([[3., 2.]])
+    """
     maps = [Bilinear(function), Bilinear(lambda a, v: function(v, a))]
     return contraction(function(left, right), (left, right), maps, nn.Linear)

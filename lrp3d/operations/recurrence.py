@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.operations.blocks import attach
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.registry import active_tracer
 from lrp3d.steps.step import RecurrentOutput
 
 State = tuple[Tensor | None, ...]
@@ -165,21 +165,19 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
         if depth < layer.num_layers - 1 and layer.dropout:
             x = F.dropout(x, layer.dropout, layer.training)
     last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + is_lstm))
-    return recurrence(x, sequence), last if is_lstm else last[0]
+    # An operation of its own, which the tape can replay, although it stands for no function of torch.
+    output = active_tracer().perform(recurrence, (x, sequence), {})
+    return output, last if is_lstm else last[0]
 
 
 def _each(function: Callable[[Tensor], Tensor], state: Any) -> Any:
     return function(state) if isinstance(state, Tensor) else tuple(function(s) for s in state)
 
 
-def _recurrence(output: Tensor, x: Tensor) -> Tensor:
+def recurrence(output: Tensor, x: Tensor) -> Tensor:
     """The unchanged output, with a step that says which input time step each of its time steps belongs to."""
     run = active_tracer()
     if not (run.is_signal(output) and run.is_signal(x)):
         return output
     step = RecurrentOutput(output.shape, x.shape)
     return attach(step, output.view_as(output), [output, x], run.signals[output])
-
-
-_recurrence.__name__ = "recurrence"
-recurrence: Callable[[Tensor, Tensor], Tensor] = register_operation([], _recurrence)

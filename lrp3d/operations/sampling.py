@@ -11,17 +11,15 @@ from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.compute.maps import Average, Broadcast
-from lrp3d.operations.arithmetic import write
+from lrp3d.compute.maps import Average
 from lrp3d.operations.blocks import Operand, both_nonnegative, rearranged, refuse, shares
 from lrp3d.operations.convolution import convolution
-from lrp3d.operations.products import div, mul
+from lrp3d.operations.products import mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Signal, Weighs
 
@@ -233,65 +231,3 @@ def deformable(
 def _places(size: int, stride: int, padding: int, taps: Tensor, like: Tensor) -> Tensor:
     """The positions (taps, 1, outputs) of a convolution's taps along one axis, without offsets."""
     return (torch.arange(size) * stride - padding + taps[:, None, None]).to(like)
-
-
-# ----------------------------------------------------------------------------------------- writes by an index
-
-
-@register_operation([torch.scatter_add, Tensor.scatter_add])
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """`torch.scatter_add`: sums all values that are written to the same place, wherever the index came from."""
-
-    def laid_out(x: Tensor) -> Tensor:
-        return torch.zeros(output.shape, dtype=x.dtype, device=x.device).scatter_add(dim, index, x)
-
-    output = torch.scatter_add(input, dim, index, src)
-    if src.shape != index.shape:  # torch reads as much of it as the index has places for
-        src = rearranged(lambda x: x[tuple(slice(size) for size in index.shape)], src)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(src, Average(laid_out))]
-    return shares(output, summands, nonnegative=both_nonnegative(input, src))
-
-
-@register_operation([torch.index_add, Tensor.index_add])
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """`torch.index_add`: adds slices at an index."""
-
-    def laid_out(x: Tensor) -> Tensor:
-        return torch.zeros(output.shape, dtype=x.dtype, device=x.device).index_add(dim, index, x)
-
-    output = torch.index_add(input, dim, index, source, alpha=alpha)
-    scale = 1.0 if alpha == 1 else source.new_tensor(alpha)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out), scale)]
-    return shares(output, summands, nonnegative=alpha > 0 and both_nonnegative(input, source), is_layer=False)
-
-
-@register_operation([torch.scatter, Tensor.scatter])
-def scatter(
-    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
-) -> Tensor:
-    """`torch.scatter`: `input[..., index, ...] = src` along one axis."""
-    src = value if src is None else src
-    if reduce is not None:
-        output = torch.scatter(input, dim, index, src, reduce=reduce)
-        return refuse(output, input, src, advice="has a rule without reduce= only; use scatter_add")
-    if isinstance(src, Tensor) and src.dim():
-        src = rearranged(lambda x: x[tuple(slice(size) for size in index.shape)], src)
-    places = list(torch.meshgrid(*(torch.arange(size, device=index.device) for size in index.shape), indexing="ij"))
-    places[dim] = index
-    return write(input, tuple(places), src)
-
-
-@register_operation([torch.scatter_reduce, Tensor.scatter_reduce])
-def scatter_reduce(
-    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
-) -> Tensor:
-    """`torch.scatter_reduce` for sums and means (merged tokens: Bolya et al. 2023, arXiv:2210.09461)."""
-    if reduce not in ("sum", "mean"):
-        output = torch.scatter_reduce(input, dim, index, src, reduce, include_self=include_self)
-        return refuse(output, input, src, advice=f"has a rule for sums and means only, not for reduce={reduce!r}")
-    ones = torch.ones_like(src)
-    written = torch.zeros_like(input).scatter_add(dim, index, ones)
-    if not include_self:
-        input = mul(input, written == 0) if active_tracer().is_signal(input) else input * (written == 0)
-    total = scatter_add(input, dim, index, src)
-    return total if reduce == "sum" else div(total, (written + include_self).clamp(min=1))

@@ -18,7 +18,7 @@ from lrp3d.propagation.first_layers import FirstLayer, first_layers
 from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ClipInput, PassThrough, Step
+from lrp3d.steps.step import ClipInput, Elementwise, Step
 from lrp3d.steps.torch_nodes import moves
 from lrp3d.twin.trace import Trace
 
@@ -167,7 +167,7 @@ def _only_moves(edge: Edge) -> bool:
     while not isinstance(step_of(node), ClipInput):
         below = parents(node)
         step = step_of(node)
-        only_moves = isinstance(step, PassThrough) or (step is None and moves(node))
+        only_moves = isinstance(step, Elementwise) or (step is None and moves(node))
         if len(below) != 1 or not only_moves:
             return False
         node = below[0]

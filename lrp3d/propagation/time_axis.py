@@ -35,10 +35,11 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import (
     ClipInput,
     ConstantOutput,
+    Elementwise,
     Halves,
     OverAxes,
-    PassThrough,
     RecurrentOutput,
+    SharedInParts,
     Step,
     Unsupported,
 )
@@ -317,7 +318,7 @@ def _mixing(root: Node, has_time_axis: Callable[[Step], bool]) -> dict[Node, Cos
         # a maximum over all frames, a constant
         blind = step is not None and not has_time_axis(step) and not _spreads(step)
         paths = [costs[parent] for parent in below(node)] or [Cost(0, 0)]
-        best = min if isinstance(step, LinearStep | Halves) else max
+        best = min if isinstance(step, LinearStep | SharedInParts) else max
         costs[node] = Cost(
             best(cost.mixes for cost in paths) + (_mixes(step) or blind),
             min(cost.length for cost in paths) + 1,
@@ -333,7 +334,7 @@ def _mixes(step: Step | None) -> int:
 
 def _spreads(step: Step) -> bool:
     """Whether relevance can be handed on in equal parts here."""
-    return isinstance(step, PassThrough | LinearStep | Written | OverAxes)
+    return isinstance(step, Elementwise | LinearStep | Written | OverAxes)
 
 
 def _orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Tensor]:
@@ -393,7 +394,7 @@ def spread_down(
         if parts is None:
             return None
         branches = with_edges(node, parts)
-        halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))
+        halved = isinstance(step, Halves) or (isinstance(step, LinearStep) and not _is_sum(step))
         if mixing is not None and halved and len(branches) > 1:
             return [min(branches, key=lambda branch: mixing[branch[0][0]])]
         return branches
@@ -417,7 +418,7 @@ def _in_equal_parts(
         return [None, step.input_steps(r)]
     if isinstance(step, OverAxes):
         return [step.spread(r)]
-    if isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
+    if isinstance(step, Elementwise | Written) or (isinstance(step, LinearStep) and not step.operands):
         return [None if part is None else part[0] for part in step.relevance(r[None])]
     if isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
         return _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])

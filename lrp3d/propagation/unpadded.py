@@ -13,7 +13,7 @@ from lrp3d.propagation.time_axis import TimeAverage
 from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.steps.step import ClipInput, PassThrough, RecurrentOutput, Step
+from lrp3d.steps.step import ClipInput, Elementwise, RecurrentOutput, Step
 from lrp3d.steps.torch_nodes import keeps_frames
 
 TIME = 2
@@ -74,7 +74,7 @@ def _after(node: Node, step: Step | None, clock: Clock | None) -> Clock | None:
         return _after_windows(windows, step.shape, clock)
     if isinstance(step, WindowMaximum):
         return clock if step.x.dim() == 5 and step.x.shape[TIME] == step.shape[TIME] else None
-    if isinstance(step, PassThrough):
+    if isinstance(step, Elementwise):
         return None if isinstance(step, RecurrentOutput) else clock
     if not isinstance(step, LinearStep):
         return None

@@ -16,7 +16,7 @@ from lrp3d.compute.geometry import Geometry
 from lrp3d.rules import Rule
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.step import Halves, OverAxes, Step
+from lrp3d.steps.step import OverAxes, SharedInParts, Step, equal_parts
 
 
 class _Places(NamedTuple):
@@ -214,7 +214,7 @@ class AxisMaximum(OverAxes):
         return [r.reshape(len(r), *self.output_shape) * self.part]
 
 
-class Larger(Halves):
+class ElementwiseMaximum(SharedInParts):
     """The larger of two signals, value by value: it takes all, and ties share equally.
 
     Args:
@@ -229,10 +229,10 @@ class Larger(Halves):
             won = [win * mask for win, mask in zip(wins, masks, strict=True)]
             constant_won = won[0] + won[1] == 0
             wins = [torch.where(constant_won, mask, part) for mask, part in zip(masks, won, strict=True)]
-        super().__init__([a.shape, b.shape], wins)
+        super().__init__([a.shape, b.shape], equal_parts(wins))
 
 
-class Largest(OverAxes):
+class TopK(OverAxes):
     """Several largest values along an axis (`topk`); equal values share equally.
 
     Args:

@@ -193,7 +193,22 @@ class ClipInput(Step):
         return [r]
 
 
-class PassThrough(Step):
+class Elementwise(Step):
+    """Values are taken one by one: what arrives at a position goes to the same position of the inputs.
+
+    Inputs that broadcast get the sum over their copies.
+    """
+
+    factors: Sequence[Tensor | float]
+    """For each input, what the operation multiplies it by, or anything with the same signs, which may turn what speaks
+    for a class round."""
+
+    def forget_factors(self) -> None:
+        """Forgets what the operation multiplies by, which relevance does not need."""
+        self.factors = [1.0] * len(self.factors)
+
+
+class PassThrough(Elementwise):
     """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate.
 
     Args:
@@ -207,7 +222,7 @@ class PassThrough(Step):
         self.input_shape = shape
         self.linear = linear
         self.shifts = shifts
-        self.factors: Sequence[Tensor | float] = [factor]  # one for each input
+        self.factors = [factor]
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""
@@ -216,10 +231,6 @@ class PassThrough(Step):
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Returns the relevance unchanged, its factor still waiting, when input and output have one shape."""
         return [lazy] if self.input_shape == self.shape else super().propagate(lazy)
-
-    def forget_factors(self) -> None:
-        """Forgets what the operation multiplies by, which relevance does not need."""
-        self.factors = [1.0] * len(self.factors)
 
     def release(self, lazy: LazyRelevance) -> None:
         """Releases nothing: relevance that passes unchanged keeps its factor for the step below."""
@@ -249,7 +260,41 @@ class RecurrentOutput(PassThrough):
         return (r != 0).any(-1, keepdim=True).to(r).expand(self.sequence_shape)
 
 
-class Halves(PassThrough):
+class SharedInParts(Elementwise):
+    """Several signals, each of which gets a part of the relevance, position by position.
+
+    Args:
+        shapes: shapes of the signals.
+        parts: the part of each, (*output) or one number for all positions, such as `equal_parts`.
+        factors: what each is multiplied by, or anything with the same signs; 1 by default.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[torch.Size],
+        parts: Sequence[Tensor | float],
+        factors: Sequence[Tensor | float] | None = None,
+    ):
+        self.shapes = shapes
+        self.parts = parts
+        self.factors = [1.0] * len(shapes) if factors is None else factors
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """Returns its part of the relevance for each signal, summed over copies where the signal was broadcast."""
+        return [sum_to_shape(r * part, shape) for part, shape in zip(self.parts, self.shapes, strict=True)]
+
+
+def equal_parts(masks: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of several signals that share equally at every position where their mask is one, not zero.
+
+    >>> equal_parts([torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 0.0])])
+    [tensor([0.5000, 1.0000, 0.0000]), tensor([0.5000, 0.0000, 0.0000])]
+    """
+    count = sum(masks[1:], masks[0]).clamp(min=1)
+    return [mask / count for mask in masks]
+
+
+class Halves(SharedInParts):
     """A product of two signals, neither of which is the weight: each gets half of the relevance, position by position.
 
     This is the uniform rule: both factors contribute `a b / 2` to the product `a b` (Achtibat et al. 2024, Prop. 3.2).
@@ -265,29 +310,16 @@ class Halves(PassThrough):
         self,
         shapes: Sequence[torch.Size],
         inputs: Sequence[Tensor] | None = None,
-        factors: Sequence[Tensor | float] = (1.0, 1.0),
+        factors: Sequence[Tensor | float] | None = None,
     ):
-        super().__init__(shapes[0])
-        self.shapes = shapes
-        self.factors = factors
-        self._parts: Sequence[Tensor | float] = [0.5, 0.5]
-        if inputs is not None:
-            self._parts = [is_input / (inputs[0] + inputs[1]).clamp(min=1) for is_input in inputs]
-
-    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
-        """Returns half of the relevance for each factor, summed over copies where the factor was broadcast."""
-        return [sum_to_shape(r * part, shape) for part, shape in zip(self._parts, self.shapes, strict=True)]
+        super().__init__(shapes, [0.5, 0.5] if inputs is None else equal_parts(inputs), factors)
 
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """Lets the factor of the relevance wait where all shapes are the same."""
-        if any(shape != self.shape for shape in self.shapes) or isinstance(self._parts[0], Tensor):
-            return Step.propagate(self, lazy)
-        half = LazyRelevance(lazy.value / len(self.shapes), lazy.factor, band=lazy.band)
-        return [half] * len(self.shapes)
-
-    def release(self, lazy: LazyRelevance) -> None:
-        """Releases nothing: both halves have the factor."""
-        Step.release(self, lazy)
+        """Lets the factor of the relevance wait where all shapes are the same; both halves then have it."""
+        if any(shape != self.shape for shape in self.shapes) or isinstance(self.parts[0], Tensor):
+            return super().propagate(lazy)
+        half = LazyRelevance(lazy.value / 2, lazy.factor, band=lazy.band)
+        return [half, half]
 
 
 class OverAxes(Step):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.composites import Composite
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, PassThrough, Position, Step, Unsupported
+from lrp3d.steps.step import ClipInput, ConstantOutput, Elementwise, Outlet, Position, Step, Unsupported
 from lrp3d.steps.torch_nodes import REARRANGEMENTS, WITH_CONSTANTS
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, GLOBAL_HOOK, LOST
 from lrp3d.tracing.tracer import Tracer
@@ -71,7 +71,7 @@ def assign_rules(
         positions |= found
     for step in steps:
         step.position = positions.get(step, Position(step.in_range))
-        if isinstance(step, PassThrough) and not step.after_classifier:
+        if isinstance(step, Elementwise) and not step.after_classifier:
             step.forget_factors()  # only what follows the classifier turns its outputs round
     if not is_part:
         composite.check_names([step for step in steps if _has_rule(step) or isinstance(step, Unsupported)])

@@ -29,7 +29,7 @@ from lrp3d.steps.graph import (
 )
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.proportional import Proportional
-from lrp3d.steps.step import ClipInput, OverAxes, PassThrough, Position, RecurrentOutput, Step
+from lrp3d.steps.step import ClipInput, Elementwise, OverAxes, Position, RecurrentOutput, Step
 
 TWO_SIDES = (
     "the classes that are held against each other are two sides of one output of {name!r}, so that what speaks for one "
@@ -120,7 +120,7 @@ def _may_turn(step: Step) -> bool:
     """Whether a step may turn signs round: it multiplies by what may be negative."""
     if isinstance(step, Proportional):
         return True
-    factors = [*step.factors] if isinstance(step, PassThrough) else []
+    factors = [*step.factors] if isinstance(step, Elementwise) else []
     factors += [operand.w.value for operand in step.operands] if isinstance(step, LinearStep) else []
     return any(isinstance(factor, Tensor) or factor < 0 for factor in factors)
 
@@ -148,7 +148,7 @@ def _slopes(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:
         return through_torch(node, number, r)
     if isinstance(step, RecurrentOutput):
         return [r, None]
-    if isinstance(step, PassThrough):
+    if isinstance(step, Elementwise):
         handed = [step.relevance((r * factor)[None])[i] for i, factor in enumerate(step.factors)]
         return [None if part is None else part[0] for part in handed]
     if isinstance(step, LinearStep) and step.operands:

@@ -14,7 +14,8 @@ from torch import Tensor
 from lrp3d.callers import warn
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
-from lrp3d.sampling import check_sampling, dense_indices, require_positive, uniform_indices
+from lrp3d.sampling import check_sampling, dense_indices, uniform_indices
+from lrp3d.values import check_counts
 from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
@@ -318,6 +319,6 @@ def prepare_clip(
 
 def _check_options(frames: int, sampling: str, stride: int, size: int | None, short_side: int | None) -> None:
     check_sampling(sampling, stride)
-    require_positive(frames=frames, size=size, short_side=short_side)
+    check_counts(frames=frames, size=size, short_side=short_side)
     if size is not None and short_side is not None and size > short_side:
         raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")

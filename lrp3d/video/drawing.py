@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from lrp3d.values import check_counts
+
 
 def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
     """Draw a clip of a disc, a square and a ring that move, bounce off the walls and pass over one another.
@@ -20,15 +22,14 @@ def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
         uint8 RGB (t, h, w, 3).
 
     Raises:
+        TypeError: a number is not whole.
         ValueError: a number is not positive.
 
     >>> import lrp3d
     >>> lrp3d.video.draw_clip(frames=4, size=32).shape
     torch.Size([4, 32, 32, 3])
     """
-    for name, number in (("frames", frames), ("size", size)):
-        if number < 1:
-            raise ValueError(f"{name} is at least 1, not {number}")
+    check_counts(frames=frames, size=size)
     generator = torch.Generator().manual_seed(seed)
     axis = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     picture = _background(axis, frames, torch.rand(2, 3, generator=generator, dtype=torch.float64))

@@ -22,6 +22,7 @@ from lrp3d.transfer import device_of_model
 from lrp3d.twin.digest import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
+from lrp3d.values import check_counts
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.video.content import content_digest
 from lrp3d.video.pixels import black_and_white
@@ -83,6 +84,7 @@ def explain_video(
     Raises:
         VideoError: the video cannot be read, or has fewer frames than a window.
         NoFrameLogits: the model has no exact frame logits.
+        TypeError, ValueError: a number of frames is not whole, or not positive.
         ValueError: the stride does not fit, or the folder has parts of another run; and as in `lrp3d.explain`.
 
     >>> import os, tempfile, numpy as np, lrp3d
@@ -96,6 +98,7 @@ def explain_video(
     """
     twin = twin_of(model, composite)
     length, hop = _window_numbers(twin.model, frames, stride, every)
+    every = int(every)  # which may be one of numpy's
     mean = tuple(getattr(twin.model, "mean", IMAGENET_MEAN) if mean is None else mean)
     std = tuple(getattr(twin.model, "std", IMAGENET_STD) if std is None else std)
     if input_range is None and getattr(twin.model, "input_range", None) is None:
@@ -140,15 +143,13 @@ def explain_video(
 
 
 def _window_numbers(model: nn.Module, frames: int | None, stride: int | None, every: int) -> tuple[int, int]:
-    """The length of a window and the number of frames to the next one; raises ValueError for what cannot be."""
+    """The length of a window and the number of frames to the next one; raises an error for what cannot be."""
     length = (_number(getattr(model, "frames", None)) or 8) if frames is None else frames
     hop = max(1, length // 2) if stride is None else stride
-    for name, value in (("frames", length), ("stride", hop), ("every", every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
+    check_counts(frames=length, stride=hop, every=every)
     if hop > length:
         raise ValueError(f"stride={hop} leaves frames out between windows of {length}: it is at most that")
-    return length, hop
+    return int(length), int(hop)
 
 
 def _digests(model: nn.Module) -> dict[str, str]:

@@ -191,3 +191,13 @@ def test_max_pools_of_channels_last_batches_share_as_others_do(temporal):
     memory_format = torch.channels_last_3d if temporal else torch.channels_last
     found = lrp3d.explain(model, x.to(memory_format=memory_format), 0, temporal=False).relevance
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_the_name_of_a_class_says_nothing_about_the_axes_of_a_pool():
+    class Over2d(nn.MaxPool3d):
+        pass
+
+    x = torch.rand(1, 2, 4, 6, 6, dtype=D)
+    output, r, found = twin_relevance(Over2d(2), x)
+    assert torch.equal(output, nn.MaxPool3d(2)(x))
+    close(found.sum(), r.sum())

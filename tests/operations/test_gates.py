@@ -97,7 +97,7 @@ def test_a_statistic_is_constant_whatever_the_composite_says():
 def test_a_product_is_one_of_three():
     with pytest.raises(ValueError, match="halves"):
         lrp3d.Composite(products="both")
-    with pytest.raises(ValueError, match="neither a name nor an operation"):
+    with pytest.raises(ValueError, match="a key must be a name or an operation"):
         lrp3d.Composite(products={torch.bincount: "first"})
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.figures.colours import colormap, limit_of
 from lrp3d.figures.embedded import data_address
 from lrp3d.figures.thumbnail import LARGEST, reduced, thumbnail
-from lrp3d.metrics.atr import mean_matrix
+from lrp3d.metrics.aggregation import mean_matrix
 from lrp3d.study.reporting.study_clips import ENDS, ORDERS, StudyClip, by_importance
 from lrp3d.study.reporting.table_format import Table, Value, in_html
 from lrp3d.study.running.records import Record

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
 from lrp3d.files import as_json, write_text
-from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, check_min_score, class_logits, max_atr, mean_matrix, select
+from lrp3d.metrics.aggregation import Aggregate, aggregate, check_min_score, class_logits, mean_matrix, select
+from lrp3d.metrics.atr import avg_atr, max_atr
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
 

@@ -18,7 +18,8 @@ from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import Layout, laid_out
-from lrp3d.metrics.atr import class_logits, frames_of_columns
+from lrp3d.metrics.aggregation import class_logits
+from lrp3d.metrics.atr import frames_of_columns
 from lrp3d.out_of_memory import free_cached_memory, is_out_of_memory
 from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits

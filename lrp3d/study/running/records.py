@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.files import replacing, require_regular
-from lrp3d.metrics.atr import avg_atr, class_logits, max_atr
+from lrp3d.metrics.aggregation import class_logits
+from lrp3d.metrics.atr import avg_atr, max_atr
 
 __all__ = ["Record", "records_of"]
 

@@ -16,7 +16,7 @@ from lrp3d.callers import warn
 from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
-from lrp3d.metrics.atr import class_logits
+from lrp3d.metrics.aggregation import class_logits
 from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_seeds import NoFrameLogits
