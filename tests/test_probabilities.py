@@ -95,3 +95,24 @@ def test_the_prediction_is_that_of_the_probabilities_where_several_softmaxes_are
     assert int(Averaged()(clip).argmax()) == 1
     assert int(lrp3d.explain(Averaged().eval(), clip, temporal=temporal).target) == 1
     assert int(lrp3d.explain(Averaged().eval(), clip, 0, temporal=temporal).target) == 0
+
+
+@pytest.mark.parametrize("together", ["stack", "sum"])
+@pytest.mark.parametrize("count", [6, 40])
+def test_softmaxes_of_single_frames_may_be_many(together, count):
+    clip = torch.rand(1, 3, count, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    class Frames(nn.Module):
+        def __init__(self, made):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.made = nn.Linear(3, 4), made
+
+        def forward(self, clip):
+            frames = [self.made(self.fc(frame.mean((2, 3)))) for frame in clip.unbind(2)]
+            return torch.stack(frames).mean(0) if together == "stack" else sum(frames) / count
+
+    found = lrp3d.explain(Frames(lambda x: x.softmax(-1)).double().eval(), clip, 1, input_range=(0, 1))
+    wanted = lrp3d.explain(Frames(lambda x: x).double().eval(), clip, 1, input_range=(0, 1))
+    torch.testing.assert_close(found.matrix, wanted.matrix)
+    torch.testing.assert_close(found.relevance, wanted.relevance)

@@ -171,7 +171,7 @@ class _Subject:
     """Arguments that `explain` and `intervention_matrix` share."""
     methods: Sequence[str]
     shapley_values: bool
-    squashed: str
+    left_out: str
     """The softmax or sigmoid with which the model ends; empty if it returns logits."""
     random_networks: dict[str, Twin]
     """The network with random parameters, for every stage of `STAGES` for which it can be had."""
@@ -191,9 +191,9 @@ class _Subject:
     ) -> _Subject:
         """What a run of the first clip tells of the network, which is drawn anew; warns of what cannot be measured."""
         trace = twin.record((laid_out(clip, layout),), input_range, layout, read=Reader(output))
-        squashed = logits_note(trace.left_out).get("logits", "")
+        left_out = logits_note(trace.left_out).get("logits", "")
         del trace  # frees its memory for the random networks
-        if "gradient x input" in methods and (reason := _without_gradient(twin, layout, squashed)):
+        if "gradient x input" in methods and (reason := _without_gradient(twin, layout, left_out)):
             warn(f"gradient x input is left out: {reason}")
         return cls(
             twin,
@@ -203,7 +203,7 @@ class _Subject:
             {"layout": layout, "output": output, "chunk_size": chunk_size},
             methods,
             shapley_values,
-            squashed,
+            left_out,
             _random_networks(twin, clip, layout),
         )
 
@@ -216,7 +216,7 @@ class _Subject:
         """(b, k), those that `explain` explains: of a model that returns probabilities, what they are made from."""
         twin = twin or self.twin
         logits: Tensor
-        if self.squashed:
+        if self.left_out:
             logits = self.record(clip, twin).output.detach()
         else:
             logits = logits_of(twin.run(laid_out(clip, self.layout)), self.output).detach()
@@ -226,7 +226,7 @@ class _Subject:
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
         """The class, contrasted with all others."""
         logits = self.logits(clip)
-        if self.squashed and target is None:
+        if self.left_out and target is None:
             target = self.record(clip).prediction(None)
         chosen = targets_of(target, logits)
         own = int(chosen.target)
@@ -249,19 +249,19 @@ class _Subject:
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            if _without_gradient(twin, self.layout, self.squashed):
+            if _without_gradient(twin, self.layout, self.left_out):
                 return None
             return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
 
-def _without_gradient(twin: Twin, layout: str, squashed: str) -> str:
+def _without_gradient(twin: Twin, layout: str, left_out: str) -> str:
     """Why there is no gradient x input of a model; empty where there is."""
     if layout != "bcthw":
         return f"it is known for clips bcthw, and the model takes {layout}"
-    if squashed and not callable(getattr(twin.model, "frame_logits", None)):
-        return f"other methods explain {squashed}, and the model's own gradient is that of its probabilities"
+    if left_out and not callable(getattr(twin.model, "frame_logits", None)):
+        return f"other methods explain {left_out}, and the model's own gradient is that of its probabilities"
     return ""
 
 

@@ -33,7 +33,7 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
         numbers: for nodes below, from which values are only moved to the tensor, integers that broadcast to their
             output. The outputs of all other nodes count as zero.
     """
-    if max(int(x.max()) for x in numbers.values()) >= EXACT:
+    if max((int(x.max()) for x in numbers.values() if x.numel()), default=0) >= EXACT:
         high = {node: x // DIGIT for node, x in numbers.items()}
         low = {node: x % DIGIT for node, x in numbers.items()}
         return moved(edge, high) * DIGIT + moved(edge, low)

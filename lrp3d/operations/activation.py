@@ -27,7 +27,7 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
 
         lowest = float(function(torch.tensor(-torch.inf))) if name in SATURATED_BELOW else None
         output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
-        return active_tracer().squash(output, input) if name == "sigmoid" else output
+        return active_tracer().note_probabilities(output, input) if name == "sigmoid" else output
 
     properties.setdefault("gate", False)
     activation.__name__ = name

@@ -20,25 +20,24 @@ from lrp3d.operations.blocks import (
     shares,
     tensor_of,
 )
+from lrp3d.operations.copies import is_mean_of
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 
 # ------------------------------------------------------------------------------------------------------- sums
 
 
-def _centred(x: Any, mean: Any) -> Tensor | None:
-    """`x - mean` if `mean` is that of x itself over some axes, a statistic that is constant to relevance; else None."""
-    run = active_tracer()
-    signal = run.signal(mean)
-    if signal is None or not run.is_signal(x) or signal.mean_of != run.token(x):
+def _centred(x: Any, mean: Any, sign: int) -> Tensor | None:
+    """`x - mean`, or with `sign=-1` `x + mean`, if that only centres x, as the mean is constant then; else None."""
+    if not isinstance(x, Tensor) or not isinstance(mean, Tensor) or not is_mean_of(mean, x, sign):
         return None
-    output = x - mean
-    if output.shape != x.shape:
-        return None
-    return passes(lambda x: output, x, gate=False, note="the mean is constant")
+    return passes(lambda x: x - mean if sign > 0 else x + mean, x, gate=False, note="the mean is constant")
 
 
 def _add(a: Any, b: Any) -> Tensor:
+    for x, mean in ((a, b), (b, a)):
+        if (centred := _centred(x, mean, -1)) is not None:
+            return centred
     run = active_tracer()
     output = a + b
     if is_constant(a) or is_constant(b):
@@ -47,6 +46,8 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if incoming.lowest is not None and isinstance(constant, (int, float)):
             nonnegative = nonnegative or incoming.lowest + constant >= 0
+        if isinstance(constant, (int, float)) and constant == 0:  # as Python's own sum begins
+            return passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
         # A rule of the composite may know the constant as a bias, which takes its part.
         if incoming.low is None and not isinstance(constant, Tensor) and run.rule_for(torch.add) is None:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
@@ -76,7 +77,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`input - alpha * other`: a sum with a negated summand; if `other` is its own mean, the input is only centred."""
-    centred = _centred(input, other) if alpha == 1 else None
+    centred = _centred(input, other, 1) if alpha == 1 else None
     return centred if centred is not None else _add(input, _scaled(other, -alpha))
 
 
@@ -162,7 +163,7 @@ def _in_type(x: Tensor, dtype: torch.dtype | None) -> Tensor:
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
     run = active_tracer()
     x = _in_type(x, dtype)
-    axes, of = axes_from_the_end(x, dim), run.token(x)
+    axes = axes_from_the_end(x, dim)
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
         with run.part("transposed"):
@@ -173,10 +174,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
-    if mean:
-        run.signals[result].mean_of = of
-    return result
+    return shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
 
 
 @register_operation([torch.mean, Tensor.mean])

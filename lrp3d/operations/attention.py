@@ -30,8 +30,10 @@ def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
         return output
     rule = run.rule_for(F.softmax)
     if rule is not None and rule.on_softmax and dim is not None:
-        return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x)
-    return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=signal), x)
+        return run.note_probabilities(
+            attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x
+        )
+    return run.note_probabilities(refuse(output, x, advice=advice_for(F.softmax), signal=signal), x)
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
@@ -46,7 +48,7 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
     """`F.log_softmax`: allowed at the end of a network, refused elsewhere."""
     dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
     output = torch.log_softmax(input, _axis(input, dim), dtype=dtype)
-    return active_tracer().squash(refuse(output, input, advice=advice_for(F.log_softmax)), input)
+    return active_tracer().note_probabilities(refuse(output, input, advice=advice_for(F.log_softmax)), input)
 
 
 @register_operation([torch.log, Tensor.log])
@@ -54,8 +56,8 @@ def log(input: Tensor) -> Tensor:
     """`torch.log` of probabilities, at the end of a network: what they were made of is explained."""
     run = active_tracer()
     output = refuse(torch.log(input), input, advice=advice_for(torch.log))
-    made = next((squashed for squashed in run.squashed if squashed.token == run.token(input)), None)
-    return output if made is None else run.squash(output, made.x)
+    made = run.probabilities.get(run.token(input))
+    return output if made is None else run.note_probabilities(output, made.x)
 
 
 @register_operation(F.softmin)

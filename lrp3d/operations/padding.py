@@ -36,7 +36,6 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if output is input:
         return input
     padded = signal.through(lambda x: _padded(x, pad, mode, value))
-    padded.mean_of = None
     if mode == "constant":
         padded.is_input = F.pad(run.input_mask(input), list(pad))
         padded.nonnegative = signal.nonnegative and (value or 0.0) >= 0

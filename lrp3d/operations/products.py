@@ -32,6 +32,7 @@ from lrp3d.operations.blocks import (
     refuse,
     shares,
 )
+from lrp3d.operations.copies import own_shape
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -59,7 +60,8 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
         return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
-    if not summed and sum(copied := [x.shape != torch.broadcast_shapes(a.shape, b.shape) for x in (a, b)]) == 1:
+    shapes = [own_shape(x) for x in (a, b)]
+    if not summed and sum(copied := [shape != torch.broadcast_shapes(*shapes) for shape in shapes]) == 1:
         return copied.index(True), "copied along an axis"
     if ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
@@ -125,6 +127,8 @@ def _is_zero_state(signal: Tensor, factor: Any) -> bool:
 def _masked(product: Tensor, factor: Any) -> Tensor:
     """A product of a signal and a constant: where the model multiplies by zero, its value is a constant as well."""
     run = active_tracer()
+    if isinstance(factor, (int, float)) and factor == 0 and run.is_signal(product):
+        run.signals[product].is_input = torch.zeros_like(product.detach())
     if not isinstance(factor, Tensor) or not factor.numel() or run.depends_on_clip(factor):
         return product
     if run.is_signal(product) and not run.answers((factor != 0).all()):

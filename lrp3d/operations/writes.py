@@ -30,7 +30,7 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
     (signal,) = run.signals.through(written, (target, value), {}, inputs, 1)
     if signal.is_input is not None:
         signal.is_input = run.signals.constants_among(signal.is_input, target.dtype)
-    signal.shifted, signal.mean_of = False, None
+    signal.shifted = False
     return attach(step, written(target, value), inputs, signal)
 
 

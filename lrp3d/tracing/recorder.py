@@ -22,13 +22,13 @@ from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.scope import Scope
 from lrp3d.tracing.signals import Signal, Signals
 from lrp3d.tracing.tape import Tape
-from lrp3d.tracing.torch_functions import only_reshapes, plain_name
+from lrp3d.tracing.torch_functions import plain_name
 from lrp3d.tracing.trees import leaves, mapped
 
 Output = TypeVar("Output")
 
 
-class Squashed(NamedTuple):
+class Probabilities(NamedTuple):
     """A softmax or sigmoid, and its input."""
 
     step: Step
@@ -36,8 +36,10 @@ class Squashed(NamedTuple):
     x: Tensor
 
 
-SQUASHED_AT_MOST = 4
-"""How many of the latest ones are kept: one of them may be the model's last operation."""
+FEW_VALUES = 1 << 14
+LATEST, LATEST_SMALL = 4, 1024
+"""How many of the latest probabilities are kept, as they may be what the model ends with: of any size, and of few
+values, such as those of every frame; attention makes large ones, and keeping these would take memory."""
 
 
 class Recorder:
@@ -52,8 +54,8 @@ class Recorder:
         self.answers: Answers = Answers(past_answers)
         """Answers to the questions of the forward about numbers."""
         self.steps: list[Step] = []
-        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
-        """The last probabilities that were computed; the model may return one of them."""
+        self._latest: deque[Probabilities] = deque(maxlen=LATEST)
+        self._latest_small: deque[Probabilities] = deque(maxlen=LATEST_SMALL)
         self.signals: Signals = Signals(self.answers)
         """What is known about each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
@@ -135,8 +137,6 @@ class Recorder:
 
     def rearrange(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement, whose relevance torch's own node carries."""
-        if signal.mean_of is not None and not only_reshapes(out):
-            signal = replace(signal, mean_of=None)  # the mean of another place, as of another frame, is a signal
         step = Rearrangement()
         step.site = self._site(out)
         self._keep(step, out, signal)
@@ -166,11 +166,17 @@ class Recorder:
         signal = Signal() if signal is None else signal
         return map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(signal)), output)
 
-    def squash(self, output: Tensor, x: Tensor) -> Tensor:
+    def note_probabilities(self, output: Tensor, x: Tensor) -> Tensor:
         """Remember that the last step made probabilities `output` of the signal `x`."""
         if self.is_signal(x) and self.steps and self.steps[-1].site.token == self.token(output):
-            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
+            kept = self._latest_small if x.numel() <= FEW_VALUES else self._latest
+            kept.append(Probabilities(self.steps[-1], self.token(output), x))
         return output
+
+    @property
+    def probabilities(self) -> dict[Token, Probabilities]:
+        """The last probabilities that were computed, by their tokens; the model may end with some of them."""
+        return {made.token: made for made in (*self._latest, *self._latest_small)}
 
     def adopt(self, output: Any, name: str) -> None:
         """Note that nodes no mode can see (scripted code, a foreign Function) were made in `name`, for the audit."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.compute.terms import Signed
-from lrp3d.steps.step import Token
 from lrp3d.tracing.trees import leaves, mapped
 
 
@@ -48,8 +47,6 @@ class Signal:
     """How much it looks like a weight in a product with another signal."""
     shifted: bool = False
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
-    mean_of: Token | None = None
-    """The signal of which this is the mean over some axes, broadcast or not; subtracting it only centres the signal."""
     lowest: float | None = None
     """A number below which no value is, if that is negative and known."""
 
@@ -174,10 +171,7 @@ class Signals:
             masks = of_inputs(self.input_mask)
         nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
-        mean_of = signals[0].mean_of if len(signals) == 1 else None
-        return [
-            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted, mean_of) for i in range(results)
-        ]
+        return [Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted) for i in range(results)]
 
 
 def least(signals: list[Signal]) -> Weighs:

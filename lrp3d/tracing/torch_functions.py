@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d.steps.graph import downwards, step_of
-from lrp3d.steps.torch_nodes import REARRANGEMENTS, reshapes
+from lrp3d.steps.graph import downwards
+from lrp3d.steps.torch_nodes import REARRANGEMENTS
 
 
 def only_moves(out: Tensor, limits: set[Any]) -> bool:
@@ -28,12 +28,6 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
         elif node.name() not in REARRANGEMENTS:
             return False
     return reaches_limits
-
-
-def only_reshapes(out: Tensor) -> bool:
-    """Whether every value stays where it was, but for broadcasting, since a step of the record made it."""
-    reached = downwards([out.grad_fn], lambda node: step_of(node) is not None) if out.grad_fn is not None else []
-    return all(step_of(node) is not None or reshapes(node) for node in reached)
 
 
 def plain_name(func: Any) -> str:

@@ -14,7 +14,7 @@ from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import PassThrough, Step, Token
 from lrp3d.steps.torch_nodes import REARRANGEMENTS
-from lrp3d.tracing.recorder import Squashed
+from lrp3d.tracing.recorder import Probabilities
 from lrp3d.tracing.tracer import Tracer
 
 LEFT_OUT = "the last of the network: what goes into it is explained"
@@ -28,14 +28,13 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
         run: the forward pass.
         output: the output that was read from what the model returned.
     """
-    squashed = {squash.token: squash for squash in run.squashed}
-    nodes = list(downwards([output.grad_fn], lambda node: _squash(node, squashed) is not None))
-    last = [node for node in nodes if _squash(node, squashed)]
-    after = [node for node in nodes if not _squash(node, squashed)]
+    made = run.probabilities
+    nodes = list(downwards([output.grad_fn], lambda node: _made_at(node, made) is not None))
+    last = [probabilities for node in nodes if (probabilities := _made_at(node, made)) is not None]
+    after = [node for node in nodes if _made_at(node, made) is None]
     if not last or not all(map(_moves_or_averages, after)):
         return output, []
-    skipped = [squash for node in last if (squash := _squash(node, squashed))]
-    inputs = {squash.token: squash.x for squash in skipped}
+    inputs = {probabilities.token: probabilities.x for probabilities in last}
     if run.token(output) in inputs:
         logits: Tensor | None = inputs[run.token(output)]
     else:
@@ -44,12 +43,13 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
         return output, []
     replaced = {step for node in after if (step := step_of(node)) is not None}
     run.steps = [step for step in run.steps if step not in replaced]
-    return logits, [squash.step for squash in skipped]
+    return logits, [probabilities.step for probabilities in last]
 
 
-def _squash(node: Node, squashed: dict[Token, Squashed]) -> Squashed | None:
+def _made_at(node: Node, made: dict[Token, Probabilities]) -> Probabilities | None:
+    """The probabilities that a node made, if it made any."""
     step = step_of(node)
-    return None if step is None else squashed.get(step.site.token)
+    return None if step is None else made.get(step.site.token)
 
 
 def _moves_or_averages(node: Node) -> bool:

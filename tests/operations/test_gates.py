@@ -19,6 +19,8 @@ WEIGHED = {
     "averaged gate": lambda x: (F.avg_pool1d(torch.sigmoid(x.flip(1)), 3, 1, 1), x),
     "sum of gates": lambda x: (torch.sigmoid(x.flip(1)) - 0.5 + x.softmax(1), x),
     "copied along an axis": lambda x: (x.flip(1).mean(2, keepdim=True), x),
+    "copied by expand": lambda x: (x.flip(1).mean(2, keepdim=True).expand_as(x), x),
+    "copied by repeat": lambda x: (x.flip(1).mean(2, keepdim=True).repeat(1, 1, x.shape[2]), x),
     "reciprocal root": lambda x: ((x.flip(1) ** 2 + 1).rsqrt(), torch.sigmoid(x)),
     "statistic over a gate": lambda x: (x.var(2, keepdim=True).expand_as(x), torch.sigmoid(x)),
 }

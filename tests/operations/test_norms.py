@@ -135,6 +135,33 @@ def test_minus_its_own_mean_a_signal_is_centred_however_the_mean_is_shaped(how):
     close(found, r)
 
 
+MEANS = {
+    "of a reshaped copy": lambda x: x - x.flatten(3).mean(3)[..., None, None],
+    "moved": lambda x: x - x.permute(0, 3, 4, 1, 2).mean((1, 2))[..., None, None],
+    "pooled": lambda x: (
+        x - F.adaptive_avg_pool3d(x.transpose(1, 2).flatten(0, 1), 1).unflatten(0, (2, 2)).transpose(1, 2)
+    ),
+    "by a sum": lambda x: x - x.sum((3, 4), keepdim=True) / 16,
+    "one axis after the other": lambda x: x - x.mean(4).mean(3)[..., None, None],
+    "negated and first": lambda x: -x.mean((3, 4), keepdim=True) + x,
+    "negated and added": lambda x: x + (-x.mean((3, 4), keepdim=True)),
+    "by alpha": lambda x: torch.add(x, x.mean((3, 4), keepdim=True), alpha=-1),
+    "spread like AdaIN's": lambda x: x - x.reshape(2, 4, 2, -1).mean(3).view(2, 4, 2, 1, 1).expand(x.size()),
+}
+
+
+@pytest.mark.parametrize("how", MEANS)
+def test_minus_its_own_mean_a_signal_is_centred_however_the_mean_is_computed(how):
+    _, r, found = twin_relevance(Net(MEANS[how]), X, None, "paper")
+    close(found, r)
+
+
+def test_minus_a_mean_that_lies_along_another_axis_is_a_sum():
+    """Rows and columns are as many, but the mean over rows does not centre columns."""
+    _, r, found = twin_relevance(Net(lambda x: x.transpose(3, 4) - x.mean(3, keepdim=True)), X, None, "paper")
+    assert (found - r.transpose(3, 4)).abs().max() > 0.1
+
+
 STATISTICS = {
     "norm": (lambda x: x.norm(dim=1), lambda x: x**2, 1),
     "norm 1": (lambda x: torch.norm(x, p=1, dim=2), lambda x: x.abs(), 2),

@@ -167,3 +167,10 @@ def test_products_of_features_with_a_constant(function):
     layer = nn.Linear(4, 3, bias=False, dtype=D)
     layer.weight.data = M.T
     close(found, reference.layer_relevance(layer, x, r, reference.zplus))
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, torch.zeros((), dtype=D)])
+def test_what_is_multiplied_by_zero_is_a_constant_whatever_the_zero_is(zero):
+    _, r, found = twin_relevance(Net(lambda x: x[:, :1] * zero + x[:, 1:2]), X, None, "paper")
+    close(found[:, :1], torch.zeros_like(found[:, :1]))
+    close(found.sum(), r.sum())

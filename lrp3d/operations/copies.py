@@ -1,0 +1,84 @@
+"""Copies along axes and means over them, however a forward writes them: torch's graph and strides show it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lrp3d.registry import active_tracer
+from lrp3d.steps.graph import Node, edges_below, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import PassThrough
+from lrp3d.steps.torch_nodes import keeps_frames, reshapes
+
+ROUNDING = 1e3
+"""Roundings of float32 by which two ways to compute a mean may differ, as a share of what is averaged."""
+
+
+def own_shape(x: Tensor) -> torch.Size:
+    """The shape of a tensor, with size one along the axes along which it is a copy of itself (`expand`, `repeat`).
+
+    >>> own_shape(torch.zeros(2, 1, 3).expand(2, 4, 3)), own_shape(torch.zeros(2, 4, 3))
+    (torch.Size([2, 1, 3]), torch.Size([2, 4, 3]))
+    """
+    sizes = list(x.shape)
+    if x.layout == torch.strided and not x.is_nested:
+        sizes = [1 if stride == 0 else size for size, stride in zip(sizes, x.stride(), strict=True)]
+    node = x.grad_fn
+    if node is not None and node.name().startswith("Repeat") and hasattr(node, "_saved_repeats"):
+        repeated: Node = node
+        own = [1] * (len(sizes) - len(repeated._saved_self_sym_sizes)) + list(repeated._saved_self_sym_sizes)
+        sizes = [1 if before == 1 else size for before, size in zip(own, sizes, strict=True)]
+    return torch.Size(sizes)
+
+
+def is_mean_of(mean: Tensor, x: Tensor, sign: int = 1) -> bool:
+    """Whether a signal is the mean of another over some axes, times a sign, so that adding it centres the other.
+
+    It must be made of the other by averages alone, and have the value of its mean over the axes along which the two are
+    broadcast; so the mean of another place, as of another frame, is none.
+    """
+    run = active_tracer()
+    if not run.is_signal(x) or not run.is_signal(mean) or mean.dim() > x.dim() or mean.dtype != x.dtype:
+        return False
+    sizes = [1] * (x.dim() - mean.dim()) + list(own_shape(mean))
+    if any(size not in (1, of_x) for size, of_x in zip(sizes, x.shape, strict=True)) or not _averages(mean, x):
+        return False
+    axes = [axis for axis, (size, of_x) in enumerate(zip(sizes, x.shape, strict=True)) if size == 1 < of_x]
+    with torch.no_grad():
+        if not axes and mean.shape == x.shape:  # copies that were written out (`contiguous`) leave no other trace
+            alike = [(mean == mean.narrow(axis, 0, 1)).all() for axis in range(x.dim())]
+            axes = [axis for axis, one in enumerate(alike) if x.shape[axis] > 1 and run.answers(one)]
+        own = x.detach().mean(axes, keepdim=True) if axes else x.detach()
+        eps = torch.finfo(x.dtype).eps
+        allowed = (ROUNDING * eps if eps < 1e-5 else 8 * eps) * x.detach().abs().mean()
+        return run.answers(((mean.detach() - sign * own).abs() <= allowed).all())
+
+
+def _averages(mean: Tensor, x: Tensor) -> bool:
+    """Whether only averages, sums, numbers that multiply and moves of all values lie between two signals."""
+    made = _step_below(x.grad_fn)
+    node: Node = mean.grad_fn
+    while node is not None and node is not made:
+        step = step_of(node)
+        if not (_keeps_values(node) if step is None else _is_average(step)):
+            return False
+        node = edges_below(node)[0][0]
+    return node is made is not None
+
+
+def _step_below(node: Node) -> Node:
+    """The nearest step that made all values of a tensor, in whatever shape."""
+    while node is not None and step_of(node) is None and _keeps_values(node):
+        node = edges_below(node)[0][0]
+    return node
+
+
+def _keeps_values(node: Node) -> bool:
+    return reshapes(node) or keeps_frames(node)
+
+
+def _is_average(step: object) -> bool:
+    if isinstance(step, LinearStep):
+        return len(step.operands) == 1 and not (step.weighted or step.weighed_by_signal) and step.bias is None
+    return isinstance(step, PassThrough) and step.linear
