@@ -23,6 +23,7 @@ from lrp3d.operations.blocks import (
 from lrp3d.operations.copies import is_mean_of
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
+from lrp3d.tracing.signals import Weighs
 
 # ------------------------------------------------------------------------------------------------------- sums
 
@@ -174,7 +175,14 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    return shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+    product = run.signals[x].product if run.is_signal(x) else None
+    if product is None or not product.meets_along(axes):
+        return shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+    # Such as values that are weighed by attention, or queries times keys: a product of matrices in other words.
+    result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x), of_products=True)
+    if product.weight is None:
+        run.signals[result].weighs = max(run.signals[result].weighs, Weighs.SIMILARITY)
+    return result
 
 
 @register_operation([torch.mean, Tensor.mean])

@@ -177,6 +177,7 @@ def shares(
     kind: type[nn.Module] | None = None,
     nonnegative: bool = False,
     is_layer: bool = True,
+    of_products: bool = False,
     note: str = "",
 ) -> Tensor:
     """An operation linear in its signals, `output = sum of map(x, w) + bias`, over which the rule shares relevance.
@@ -191,6 +192,7 @@ def shares(
         nonnegative: whether the output is never negative.
         is_layer: whether an operation with weights counts as a layer, which may be the first or the classifier; False
             where the weights are another signal.
+        of_products: whether a product of two signals is summed, which has the rule of a product of matrices.
         note: what the inspection prints beside the rule.
 
     >>> import torch, lrp3d
@@ -224,7 +226,8 @@ def shares(
         PreparedOperand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)
     ]
     in_range = all(k.low is not None and k.high is not None for k in incoming)
-    step = LinearStep(operands, bias, has_weight and is_layer, in_range and (is_layer or len(signals) == 1))
+    is_clip = in_range and (is_layer or len(signals) == 1)
+    step = LinearStep(operands, bias, has_weight and is_layer, is_clip, of_products)
     weighs = least(incoming)
     if has_weight and is_layer:  # a layer makes features, but mixed gates (of heads) are still like weights
         weighs = min(weighs, Weighs.SIMILARITY)

@@ -35,7 +35,7 @@ from lrp3d.operations.blocks import (
 from lrp3d.operations.copies import own_shape
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
-from lrp3d.tracing.signals import Signal, Weighs, least
+from lrp3d.tracing.signals import Product, Signal, Weighs, least
 
 # ----------------------------------------------------------------------------------------- which factor weighs
 
@@ -100,28 +100,35 @@ def mul(input: Any, other: Any) -> Tensor:
         nonnegative = both_nonnegative(input, other)
         product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
         return _masked(product, factor)
+    run = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
     note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
-    weighs = least([active_tracer().signals[x] for x in (input, other)])
+    weighs = least([run.signals[x] for x in (input, other)])
+    shapes = own_shape(input), own_shape(other)
     if weight_index is not None:
         signal, weight = (other, input) if weight_index == 0 else (input, other)
-        return weighed(signal, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
-    run, inputs, is_input = active_tracer(), None, None
-    if any(run.signals[x].is_input is not None for x in (input, other)):
-        inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
-        is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
-    step = Halves([input.shape, other.shape], inputs, [factor_of(other), factor_of(input)])
-    nonnegative = nonnegative or input is other
-    signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
-    return attach(step, output, [input, other], signal, note=note)
+        product = weighed(signal, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
+    else:
+        inputs, is_input = None, None
+        if any(run.signals[x].is_input is not None for x in (input, other)):
+            inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
+            is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
+        step = Halves([input.shape, other.shape], inputs, [factor_of(other), factor_of(input)])
+        nonnegative = nonnegative or input is other
+        halved = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
+        product = attach(step, output, [input, other], halved, note=note)
+    run.signals[product].product = Product(shapes, weight_index)
+    return product
 
 
 def _is_zero_state(signal: Tensor, factor: Any) -> bool:
-    """Whether a gate weighs a state that is zero everywhere, as in the first step of a recurrence written by hand."""
+    """Whether a gate weighs the first state of a recurrence written by hand: zeros, or what layers made of them."""
     run = active_tracer()
     if not isinstance(factor, Tensor) or isinstance(factor, nn.Parameter) or run.depends_on_clip(factor):
         return False
-    return run.signals[signal].weighs >= Weighs.GATE and factor.dim() > 0 and run.answers((factor == 0).all())
+    if run.signals[signal].weighs < Weighs.GATE or not factor.dim():
+        return False
+    return factor in run.first_states or run.answers((factor == 0).all())
 
 
 def _masked(product: Tensor, factor: Any) -> Tensor:

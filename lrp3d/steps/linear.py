@@ -33,6 +33,7 @@ class LinearStep(Step):
         bias: the bias, to which constant inputs count as well.
         weighted: whether it is a layer with a weight.
         in_range: whether the valid range of all inputs is known, so that they are still the clip.
+        of_products: whether it sums values that another signal weighs, or that two signals made by a product.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class LinearStep(Step):
         bias: Tensor | None = None,
         weighted: bool = False,
         in_range: bool = False,
+        of_products: bool = False,
     ):
         self.operands: list[PreparedOperand] = operands
         self.bias = bias
         self.weighted = weighted
         self.in_range = in_range
+        self.of_products = of_products
         self.prepared: PreparedShares = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
         self._preparing = threading.Lock()
@@ -56,6 +59,8 @@ class LinearStep(Step):
     @property
     def weighed_by_signal(self) -> bool:
         """Whether the weight is another signal, such as attention probabilities or a kernel computed from the clip."""
+        if self.of_products:
+            return True
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     @property
@@ -82,7 +87,7 @@ class LinearStep(Step):
 
     def under(self, rule: Rule) -> LinearStep:
         """The same operation under another rule."""
-        step = LinearStep(self.operands, self.bias, self.weighted, self.in_range)
+        step = LinearStep(self.operands, self.bias, self.weighted, self.in_range, self.of_products)
         step.site, step.position = self.site, self.position
         step.assign_rule(rule)
         return step

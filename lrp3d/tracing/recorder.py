@@ -19,6 +19,7 @@ from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Site, Step, Token, Unsupported
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
+from lrp3d.tracing.first_states import FirstStates
 from lrp3d.tracing.scope import Scope
 from lrp3d.tracing.signals import Signal, Signals
 from lrp3d.tracing.tape import Tape
@@ -62,6 +63,8 @@ class Recorder:
         """Nodes of autograd's graph that no mode could see, and the modules in which they were made."""
         self.past: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         """Tensors with a history of their own, from before the run, as the constants that they are."""
+        self.first_states: FirstStates = FirstStates()
+        """Constants that stand for the state before the first frame."""
         self.products: list[str] = []
         """The names of products of two signals, of which the composite may say which factor is the weight."""
         self.coarsest: float = 0.0

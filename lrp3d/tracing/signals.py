@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,19 @@ class Weighs(IntEnum):
         return {0: "feature", 1: "similarity", 2: "gate", 3: "statistic"}[int(self)]
 
 
+class Product(NamedTuple):
+    """A product of two signals, value by value."""
+
+    shapes: tuple[torch.Size, torch.Size]
+    """Those of the factors, without axes along which they are copies."""
+    weight: int | None
+    """Which of them is the weight; None if neither is."""
+
+    def meets_along(self, axes: Sequence[int]) -> bool:
+        """Whether a sum over these axes, counted from the end, is one over places at which both factors differ."""
+        return any(all(len(shape) >= -axis and shape[axis] > 1 for shape in self.shapes) for axis in axes)
+
+
 @dataclass
 class Signal:
     """What is known about a tensor that descends from the clip."""
@@ -45,6 +58,8 @@ class Signal:
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
     """How much it looks like a weight in a product with another signal."""
+    product: Product | None = None
+    """How two signals were multiplied here, value by value: summed over an axis next, that is a product of matrices."""
     shifted: bool = False
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
     lowest: float | None = None
@@ -171,7 +186,9 @@ class Signals:
             masks = of_inputs(self.input_mask)
         nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
-        return [Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted) for i in range(results)]
+        return [
+            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted=shifted) for i in range(results)
+        ]
 
 
 def least(signals: list[Signal]) -> Weighs:

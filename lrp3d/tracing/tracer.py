@@ -190,7 +190,9 @@ class Tracer(Recorder, TorchFunctionMode):
         if func in _DERIVATIVES:
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in leaves(args, kwargs)):
-            return func(*args, **kwargs)  # torch.no_grad() also arrives here
+            out = func(*args, **kwargs)  # torch.no_grad() also arrives here
+            self.first_states.note(func, args, kwargs, out)
+            return out
         if any(self._is_transformed(x) for x in leaves(args, kwargs)):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
@@ -290,6 +292,7 @@ class Tracer(Recorder, TorchFunctionMode):
             self._replacement = None
         moves = handler is None and plain_name(func) not in TAKES_ONLY_THE_SHAPE
         self._memory.follow(func, moves, (args, kwargs), values, out)
+        self.first_states.note(func or handler, values[0], values[1], out)
         return out
 
     def _perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:

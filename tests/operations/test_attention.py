@@ -265,3 +265,40 @@ def test_what_attnlrp_absorbs_is_booked():
     assert explanation.conservation.max() > 1e-3
     absorbed = sum(entry.absorbed for entry in explanation.ledger)
     close(explanation.relevance.sum() + absorbed, explanation.logits[:, 1].sum(), 1e-8)
+
+
+SPELLINGS = {
+    "attention pooling": (
+        lambda a, b: a.softmax(2) @ b.mT,
+        lambda a, b: (a.softmax(2)[:, :, None] * b[:, None]).sum(3),
+    ),
+    "similarities": (lambda a, b: (a @ b.mT) @ b, lambda a, b: (a[:, :, None] * b[:, None]).sum(-1) @ b),
+    "attention": (
+        lambda a, b: (a @ b.mT).softmax(-1) @ b,
+        lambda a, b: ((a @ b.mT).softmax(-1)[..., None] * b[:, None]).sum(2),
+    ),
+    "similarities as features": (
+        lambda a, b: (a @ b.mT).mean(2),
+        lambda a, b: (a[:, :, None] * b[:, None]).sum(-1).mean(2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_product_that_is_summed_is_a_product_of_matrices(name):
+    matrices, product = SPELLINGS[name]
+    signed = clip(2, 3, 4) + 0.25
+    _, r, wanted = twin_relevance(Net(lambda x: matrices(x.tanh(), x.tanh().flip(1))), signed, None, "paper")
+    close(twin_relevance(Net(lambda x: product(x.tanh(), x.tanh().flip(1))), signed, r, "paper")[2], wanted)
+
+
+def test_a_gate_that_is_the_same_along_the_summed_axis_scales_an_average():
+    def gated(x):
+        return (x * torch.sigmoid(x.mean(2, keepdim=True))).mean(2)
+
+    def scaled(x):
+        return x.mean(2) * torch.sigmoid(x.mean(2))
+
+    signed = clip(2, 3, 4) + 0.25
+    _, r, wanted = twin_relevance(Net(lambda x: scaled(x.tanh())), signed, None, "paper")
+    close(twin_relevance(Net(lambda x: gated(x.tanh())), signed, r, "paper")[2], wanted)

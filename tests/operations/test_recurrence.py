@@ -248,3 +248,48 @@ def test_a_recurrence_by_hand_may_start_with_a_state_of_zeros():
 
     found, wanted = (lrp3d.explain(Scan(zeros).double().eval(), CLIP, 0, temporal=False) for zeros in (True, False))
     torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("start", ["zeros", "new_zeros", "zeros_like", "none"])
+def test_a_gated_cell_by_hand_is_torchs_from_its_first_step_on(start):
+    """There the reset gate weighs what the layer of the state makes of zeros: its bias."""
+
+    class Cell(nn.Module):
+        def __init__(self, by_hand):
+            super().__init__()
+            torch.manual_seed(7)
+            self.conv, self.cell, self.fc = nn.Conv3d(3, 8, (1, 3, 3)), nn.GRUCell(8, 8), nn.Linear(8, 5)
+            self.of_input, self.of_state = nn.Linear(8, 24), nn.Linear(8, 24)
+            self.of_input.weight, self.of_input.bias = self.cell.weight_ih, self.cell.bias_ih
+            self.of_state.weight, self.of_state.bias = self.cell.weight_hh, self.cell.bias_hh
+            self.by_hand = by_hand
+
+        def step(self, x, h):
+            (xr, xz, xn), (hr, hz, hn) = self.of_input(x).chunk(3, 1), self.of_state(h).chunk(3, 1)
+            update = (xz + hz).sigmoid()
+            return (1 - update) * torch.tanh(xn + (xr + hr).sigmoid() * hn) + update * h
+
+        def forward(self, clip):
+            frames = self.conv(clip).relu().mean((3, 4)).transpose(1, 2)
+            state = {
+                "zeros": lambda: torch.zeros(len(clip), 8, dtype=D),
+                "new_zeros": lambda: clip.new_zeros(len(clip), 8),
+                "zeros_like": lambda: torch.zeros_like(frames[:, 0]),
+                "none": lambda: None,
+            }[start]()
+            if self.by_hand and state is None:
+                state = torch.zeros(len(clip), 8, dtype=D)
+            states = []
+            for i in range(frames.shape[1]):
+                state = self.step(frames[:, i], state) if self.by_hand else self.cell(frames[:, i], state)
+                states.append(state)
+            return self.fc(torch.stack(states, 1)).mean(1)
+
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=D, generator=torch.Generator().manual_seed(1))
+    for contrastive in (True, False):
+        found, wanted = (
+            lrp3d.explain(Cell(by_hand).double().eval(), clip, 0, contrastive=contrastive, input_range=(0, 1))
+            for by_hand in (True, False)
+        )
+        torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found.matrix, wanted.matrix, rtol=1e-9, atol=1e-12)
