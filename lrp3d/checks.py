@@ -14,7 +14,7 @@ from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
-from lrp3d.values import check_counts, check_tensor, whole_numbers
+from lrp3d.values import as_tensor, check_counts, check_tensor, whole_numbers
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
@@ -271,7 +271,7 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
 def class_numbers(target: Any) -> Tensor:
     """The tensor of one class, or of several; raises TypeError for anything that is no number of a class."""
     try:
-        classes = torch.as_tensor(target)
+        classes = as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"target must be a class, one class per clip, or None, got {target!r}") from None
     if classes.numel() and whole_numbers(classes) is None:

@@ -97,11 +97,11 @@ def _noise(x: Tensor, layout: str, ends: Any, generator: torch.Generator, every:
     axes = Layout(layout)
     if not _has_clip_axis(layout):
         low, high = axes.spread_range(x, ends)
-        return low + torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x) * (high - low)
+        return low + torch.rand(x.shape, generator=generator, dtype=torch.float64, device="cpu").to(x) * (high - low)
     sizes = _sizes(x, layout)
     low, high = (end.expand(sizes["c"])[:, None, None, None] for end in ends_of(ends))
     shape = 2, sizes["c"], sizes["t"], sizes["h"] // every, sizes["w"] // every
-    noise = low + torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low)
+    noise = low + torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu") * (high - low)
     return einops.rearrange(noise, f"b c t h w -> {axes.pattern}").to(x)
 
 

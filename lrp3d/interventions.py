@@ -194,7 +194,7 @@ def _measure(
 def _as_explain(clip: Clip) -> Iterator[None]:
     """Sets the modes in which `explain` records a model, whatever modes the caller has set."""
     parts = clip if isinstance(clip, (list, tuple)) else [clip]  # what is no clip is refused later
-    first = next((x for x in parts if isinstance(x, Tensor)), torch.empty(0))
+    first = next((x for x in parts if isinstance(x, Tensor)), torch.empty(0, device="cpu"))
     own_types, rounding = no_autocast(first.device), matmul_precision("highest", first.device)
     with torch.inference_mode(False), torch.enable_grad(), own_types, rounding:
         yield

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.callers import warn
+from lrp3d.values import as_tensor
 
 COLOURS = 3
 IMAGE = {2: "b c", 3: "b c l", 4: "b c h w"}
@@ -145,7 +146,7 @@ class Layout:
         return low, high
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
-        values = torch.as_tensor(end, dtype=x.dtype).flatten()
+        values = as_tensor(end, dtype=x.dtype).flatten()
         if values.numel() not in (1, channels):
             raise ValueError(
                 f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"

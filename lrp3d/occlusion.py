@@ -28,7 +28,7 @@ class Occluded:
     def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
         """Finds each frame's column and its substitute, which is the same whenever the frame is replaced."""
         x = self.frames
-        column = torch.tensor([frame * columns // clock for frame in slow_frames(self.length, clock)])
+        column = torch.tensor([frame * columns // clock for frame in slow_frames(self.length, clock)], device="cpu")
         self.column = placed(column, x.device)  # (t,)
         colour = _colour(value, x)  # checked whether it is used or not
         if occluder == "blank":
@@ -37,7 +37,7 @@ class Occluded:
             self.substitute = x.mean(2, keepdim=True).expand_as(x)
         else:
             remaining = column != column[:, None]  # (t, t): the frames that stay when each one is replaced
-            remaining |= ~remaining.any(-1, keepdim=True) & torch.eye(len(column), dtype=torch.bool)
+            remaining |= ~remaining.any(-1, keepdim=True) & torch.eye(len(column), dtype=torch.bool, device="cpu")
             sources = (ends.diagonal() for ends in _sources(remaining, occluder == "nearest"))
             self.substitute = _mean(*(x.index_select(2, placed(source, x.device)) for source in sources))
 

@@ -34,10 +34,10 @@ import numbers
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lrp3d.compute.terms import Share, Signed, Term, Weight
+from lrp3d.values import as_tensor
 
 
 def _term(a: Weight | None, v: Weight | None) -> Term:
@@ -233,7 +233,7 @@ class ZBeta(Rule):
         _check_finite(self, *ends)
         if self.low is None or self.high is None:
             return
-        if bool(torch.as_tensor(self.low > self.high).any()):
+        if bool(as_tensor(self.low > self.high).any()):
             raise ValueError(f"low of ZBeta must be at most high, got low={self.low} and high={self.high}")
 
     def _check_axes(self, x: Tensor | float) -> None:

@@ -56,12 +56,12 @@ def uniform_indices(
     tensor([0, 0, 1, 2, 2])
     """
     check_counts(num_video_frames=num_video_frames, frames=frames)
-    segment = torch.arange(frames)
+    segment = torch.arange(frames, device="cpu")
     if not train:
         return (2 * segment + 1) * num_video_frames // (2 * frames)
     first = segment * num_video_frames // frames
     length = ((segment + 1) * num_video_frames // frames - first).clamp(min=1)
-    return first + (torch.rand(frames, generator=generator, dtype=torch.float64) * length).long()
+    return first + (torch.rand(frames, generator=generator, dtype=torch.float64, device="cpu") * length).long()
 
 
 def dense_indices(
@@ -97,8 +97,8 @@ def dense_indices(
     """
     check_counts(num_video_frames=num_video_frames, frames=frames, stride=stride)
     room = max(num_video_frames - 1 - (frames - 1) * stride, 0)
-    start = int(torch.randint(room + 1, (), generator=generator)) if train else room // 2
-    return (start + stride * torch.arange(frames)).clamp(max=num_video_frames - 1)
+    start = int(torch.randint(room + 1, (), generator=generator, device="cpu")) if train else room // 2
+    return (start + stride * torch.arange(frames, device="cpu")).clamp(max=num_video_frames - 1)
 
 
 def check_sampling(sampling: str, stride: int) -> None:
@@ -155,7 +155,7 @@ def window_bounds(
     if own is None:
         if frames % rows:
             raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
-        starts = torch.arange(0, frames, frames // rows)
+        starts = torch.arange(0, frames, frames // rows, device="cpu")
         own = starts, starts + frames // rows - 1
     first, last = (_frame_numbers(end) for end in own)
     if first.shape != (rows,) or last.shape != (rows,):

@@ -50,7 +50,9 @@ def answers_by_name(**questions: Sequence[Tensor]) -> dict[str, list[bool]]:
 def finite(tensors: Iterable[Any]) -> Tensor:
     """A tensor of one value: whether no floating-point tensor among these has NaN or infinite values."""
     checked = [torch.isfinite(x.detach()).all() for x in tensors if isinstance(x, Tensor) and x.is_floating_point()]
-    return torch.stack([x.to(checked[0].device) for x in checked]).all() if checked else torch.tensor(True)
+    return (
+        torch.stack([x.to(checked[0].device) for x in checked]).all() if checked else torch.tensor(True, device="cpu")
+    )
 
 
 def device_of_model(model: nn.Module) -> torch.device:

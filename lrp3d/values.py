@@ -25,6 +25,17 @@ def check_real(x: Any, expected: str) -> None:
         raise TypeError(f"{expected} of real numbers, got {x.dtype}")
 
 
+def as_tensor(values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor on its own device, or numbers as a tensor of the host, whatever torch's default device is.
+
+    >>> as_tensor([1, 2]), as_tensor(torch.tensor([0.5]), torch.float64)
+    (tensor([1, 2]), tensor([0.5000], dtype=torch.float64))
+    """
+    if isinstance(values, Tensor):
+        return values if dtype is None else values.to(dtype)
+    return torch.as_tensor(values, dtype=dtype, device="cpu")
+
+
 def is_number(value: Any) -> bool:
     """Whether this is one real number, also as a tensor or an array; truth values and texts are none.
 
@@ -69,9 +80,9 @@ def check_counts(**counts: Any) -> None:
 def real_numbers(values: Any, expected: str) -> Tensor:
     """The tensor of one real number or several; raises TypeError for anything else, with `expected` as above."""
     try:
-        tensor = torch.as_tensor(values)
+        tensor = as_tensor(values)
         if tensor.is_floating_point() and not hasattr(values, "dtype"):
-            tensor = torch.as_tensor(values, dtype=torch.float64)  # what Python's own numbers are
+            tensor = as_tensor(values, dtype=torch.float64)  # what Python's own numbers are
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{expected}, got {values!r}") from None
     if tensor.dtype.is_complex or tensor.dtype == torch.bool:
@@ -82,7 +93,7 @@ def real_numbers(values: Any, expected: str) -> Tensor:
 def whole_numbers(values: Any) -> Tensor | None:
     """The tensor of what should be whole numbers; None if it is anything else."""
     try:
-        tensor = torch.as_tensor(values)
+        tensor = as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
         return None
     is_other = tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool

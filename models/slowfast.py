@@ -100,7 +100,7 @@ class SlowFast(VideoModel):
         (0, 4, 8, 13, 17, 22, 26, 31)
         """
         slow = self.frames // self.alpha
-        return tuple(torch.linspace(0, self.frames - 1, slow).long().tolist())
+        return tuple(torch.linspace(0, self.frames - 1, slow, device="cpu").long().tolist())
 
     def pathways(self, clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The slow and the fast clip, made from one clip, or the given pathways after a check.
@@ -110,7 +110,9 @@ class SlowFast(VideoModel):
         """
         if isinstance(clip, Tensor):
             self._check_pathway(clip, self.frames, "clip")
-            slow_indices = torch.tensor(self.slow_indices).to(clip.device, non_blocking=clip.device.type != "mps")
+            slow_indices = torch.tensor(self.slow_indices, device="cpu").to(
+                clip.device, non_blocking=clip.device.type != "mps"
+            )
             return clip.index_select(2, slow_indices), clip
         if len(clip) != 2:
             raise ValueError(f"SlowFast takes a clip or the pathways [slow, fast], got {len(clip)} tensors")

@@ -62,8 +62,8 @@ class VideoClips(Dataset[Sample]):
         self.labels = labels
         self.sample = sample
         self.augment = augment
-        self.mean: Tensor = torch.tensor(model.mean).view(-1, 1, 1, 1)
-        self.std: Tensor = torch.tensor(model.std).view(-1, 1, 1, 1)
+        self.mean: Tensor = torch.tensor(model.mean, device="cpu").view(-1, 1, 1, 1)
+        self.std: Tensor = torch.tensor(model.std, device="cpu").view(-1, 1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -71,7 +71,7 @@ class VideoClips(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         video = self.videos[index]
         pixels = video if isinstance(video, Tensor) else video()
-        clip = pixels[:, torch.as_tensor(self.sample(pixels.shape[1]))]
+        clip = pixels[:, torch.as_tensor(self.sample(pixels.shape[1]), device="cpu")]
         clip = clip.float() / 255 if clip.dtype == torch.uint8 else clip.float()
         if self.augment is not None:
             clip = self.augment(clip)

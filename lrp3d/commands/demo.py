@@ -116,11 +116,11 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
     task = planted.Task(**facts["task"])
     batch = task.clips([CLIP])
     first, last = (int(frame) + 1 for frame in batch.frames[0])
-    unknown = torch.full((task.frames,), torch.nan, dtype=torch.float64)
+    unknown = torch.full((task.frames,), torch.nan, dtype=torch.float64, device="cpu")
     clip = video.Clip(
         pixels=(batch.clips[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8),
         tensor=planted.normalise(batch.clips, model),
-        indices=torch.arange(task.frames),
+        indices=torch.arange(task.frames, device="cpu"),
         times=unknown,
         num_video_frames=task.frames,
     )

@@ -92,7 +92,7 @@ class AxisMatrices(LinearMap):
 
 def averaging_matrix(inputs: int, outputs: int) -> Tensor:
     """Torch's adaptive average as a matrix (outputs, inputs): row `i` averages `floor(i I/O)` to `ceil((i+1) I/O)`."""
-    matrix = torch.zeros(outputs, inputs, dtype=torch.float64)
+    matrix = torch.zeros(outputs, inputs, dtype=torch.float64, device="cpu")
     for i in range(outputs):
         start, end = i * inputs // outputs, -(-(i + 1) * inputs // outputs)
         matrix[i, start:end] = 1 / (end - start)

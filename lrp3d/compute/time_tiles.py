@@ -99,12 +99,12 @@ def _coefficients() -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         (points, points) for frames, (points, 3) for taps, (4, points) for products, in float64.
     """
-    finite = torch.tensor(POINTS, dtype=torch.float64)
+    finite = torch.tensor(POINTS, dtype=torch.float64, device="cpu")
 
     def powers(count: int) -> Tensor:
         """The values of the first `count` powers at all points; at infinity the last one alone counts."""
-        at_infinity = torch.eye(count, dtype=torch.float64)[-1:]
-        return torch.cat([finite[:, None] ** torch.arange(count), at_infinity])
+        at_infinity = torch.eye(count, dtype=torch.float64, device="cpu")[-1:]
+        return torch.cat([finite[:, None] ** torch.arange(count, device="cpu"), at_infinity])
 
     # Multiplying a polynomial of 4 coefficients by one of 3 goes by values at the points; this is the transpose.
     of_frames = torch.linalg.inv(powers(len(finite) + 1)).T

@@ -277,9 +277,9 @@ def _differ(explanation: Explanation, clip: int) -> str:
 
 def _shares(frames: Tensor) -> Tensor:
     """The share of each quarter of the clip in all relevance."""
-    part = torch.arange(len(frames)) * PARTS // len(frames)
+    part = torch.arange(len(frames), device="cpu") * PARTS // len(frames)
     total = frames.sum()
-    return torch.zeros(PARTS, dtype=frames.dtype).index_add(0, part, frames) / (total if total else 1)
+    return torch.zeros(PARTS, dtype=frames.dtype, device="cpu").index_add(0, part, frames) / (total if total else 1)
 
 
 def _number(value: Tensor, form: str) -> str:
@@ -384,5 +384,5 @@ def _view(
 
 def _blocks(frames: int, columns: int) -> list[list[int]]:
     """First and last frame of every column; blocks are as equal as possible, as in the matrix."""
-    column = torch.arange(frames) * columns // frames
+    column = torch.arange(frames, device="cpu") * columns // frames
     return [[int((column == j).nonzero()[0]), int((column == j).nonzero()[-1])] for j in range(columns)]

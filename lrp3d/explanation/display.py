@@ -151,7 +151,7 @@ def _colours(values: Tensor, top: float | None = None) -> Tensor:
     values = values.nan_to_num(0.0, 0.0, 0.0)
     signed = bool(values.min() < 0)
     named = DIVERGING if signed else SEQUENTIAL_ANCHORS
-    anchors = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in named], dtype=torch.float64)
+    anchors = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in named], dtype=torch.float64, device="cpu")
     greatest = float(values.abs().max()) if top is None else top
     share = values / max(greatest, torch.finfo(torch.float64).tiny)
     place = ((share + 1) / 2 if signed else share) * (len(anchors) - 1)

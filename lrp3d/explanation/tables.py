@@ -61,14 +61,14 @@ def columns(explanation: Explanation) -> dict[str, list[Any]]:
     shaped = explanation.frame_relevance if explanation.matrix is None else explanation.matrix
     if shaped is None:
         raise ValueError("an explanation of images has no frames to make a table of; see to_xarray and relevance")
-    places = torch.cartesian_prod(*(torch.arange(size) for size in shaped.shape)).unbind(1)
+    places = torch.cartesian_prod(*(torch.arange(size, device="cpu") for size in shaped.shape)).unbind(1)
     clip = places[0]
     table: dict[str, Tensor] = {"clip": clip, "target": target[clip], "logit": logit[clip]}
     if explanation.matrix is None:
         return {name: x.tolist() for name, x in {**table, "frame": places[1], "relevance": shaped.flatten()}.items()}
     row = places[1]
     per_row = {"frame_logit": explanation.frame_logits, "atr": explanation.atr}
-    own = row if explanation.positions is None else torch.tensor(explanation.positions)[row]
+    own = row if explanation.positions is None else torch.tensor(explanation.positions, device="cpu")[row]
     table |= {"row": own, "column": places[2], "relevance": shaped.flatten()}
     table |= {name: x.detach().cpu()[clip, row] for name, x in per_row.items() if x is not None}
     for name in ("floor", "static_matrix", "dynamic_matrix"):

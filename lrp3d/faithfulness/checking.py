@@ -138,10 +138,15 @@ def check(
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
-        measure: {method: torch.tensor(x, dtype=torch.double) for method, x in by_method.items()}
+        measure: {method: torch.tensor(x, dtype=torch.double, device="cpu") for method, x in by_method.items()}
         for measure, by_method in parts.items()
     }
-    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact_shapley)
+    return Faithfulness(
+        values,
+        torch.tensor(lead, dtype=torch.double, device="cpu"),
+        torch.tensor(explained, device="cpu"),
+        exact_shapley,
+    )
 
 
 def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
@@ -267,7 +272,7 @@ def _without_gradient(twin: Twin, layout: str, left_out: str) -> str:
 
 def _random_networks(twin: Twin, clip: Tensor, layout: str) -> dict[str, Twin]:
     """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
-    noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
+    noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0), device="cpu").to(clip)
     noise = laid_out(noise, layout)
     one_clip = noise[:1] if layout[0] == "b" else noise
     names = layers_in_order(twin, one_clip, layout)
@@ -353,7 +358,7 @@ def _exchanged(
 
 def _random(measured: Tensor, seed: int) -> Tensor:
     """Drawn evenly from 0 to 1 for every number of `measured`: what an order by chance is worth."""
-    return torch.rand(measured.shape, generator=torch.Generator().manual_seed(seed)).to(measured)
+    return torch.rand(measured.shape, generator=torch.Generator().manual_seed(seed), device="cpu").to(measured)
 
 
 def _frames_of(kept: Tensor, t: int) -> Tensor:

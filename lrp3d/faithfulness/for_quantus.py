@@ -10,12 +10,12 @@ from typing import Any
 
 import einops
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from lrp3d.explain import explain
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.twin import Twin, convert
+from lrp3d.values import as_tensor
 
 __all__ = ["FoldedClips", "explain_folded", "folded"]
 
@@ -83,11 +83,9 @@ def explain_folded(
     (2, 3, 128, 32)
     """
     device = device_of_model(model)
-    clips = model.clips(torch.as_tensor(inputs, device=device))
+    clips = model.clips(as_tensor(inputs).to(device))
     own_options = {name: value for name, value in options.items() if name not in IGNORED}
-    explanation = explain(
-        model.twin[0], clips, torch.as_tensor(targets).long().to(device), temporal=False, **own_options
-    )
+    explanation = explain(model.twin[0], clips, as_tensor(targets).long().to(device), temporal=False, **own_options)
     assert isinstance(explanation.relevance, Tensor)
     return folded(explanation.relevance).numpy(force=True)
 

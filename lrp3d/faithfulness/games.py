@@ -37,7 +37,7 @@ def cut_sets(scores: Tensor, cuts: int = 8) -> Tensor:
     """
     t = scores.shape[1]
     order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
-    counts = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
+    counts = torch.linspace(1, t - 1, min(cuts, t - 1), device="cpu").round().long().tolist()
     return torch.stack([torch.stack([order < t - count, order >= count]) for count in counts])
 
 
@@ -67,10 +67,10 @@ class Worths:
         """The worths (p,) of sets (p, t), in float64 on the host."""
         sets = [tuple(row) for row in kept.tolist()]
         unknown = [each for each in dict.fromkeys(sets) if each not in self.known]
-        for part in torch.tensor(unknown, dtype=torch.bool).split(self.at_once) if unknown else ():
+        for part in torch.tensor(unknown, dtype=torch.bool, device="cpu").split(self.at_once) if unknown else ():
             found = self.value(placed(part, kept.device, part.dtype))
             self.known.update(zip(map(tuple, part.tolist()), found.double().tolist(), strict=True))
-        return torch.tensor([self.known[each] for each in sets], dtype=torch.double)
+        return torch.tensor([self.known[each] for each in sets], dtype=torch.double, device="cpu")
 
 
 MOST_EXACT = 8  # frames; above that Shapley values are estimated
@@ -88,10 +88,10 @@ def shapley(worth: Worth, t: int) -> Tensor:
     """
     if t > 12:
         raise ValueError(f"{t} frames have 2^{t} coalitions: too many; estimate them with shapley_estimate")
-    coalitions = (torch.arange(2**t)[:, None] >> torch.arange(t)) & 1 == 1  # (2^t, t)
+    coalitions = (torch.arange(2**t, device="cpu")[:, None] >> torch.arange(t, device="cpu")) & 1 == 1  # (2^t, t)
     worths = worth(coalitions).double().cpu()  # (2^t, b)
     members = coalitions.sum(1)
-    factorial = torch.cat([torch.ones(1), torch.arange(1.0, t + 1)]).double().cumprod(0)
+    factorial = torch.cat([torch.ones(1, device="cpu"), torch.arange(1.0, t + 1, device="cpu")]).double().cumprod(0)
     result = []
     for frame in range(t):
         without = (~coalitions[:, frame]).nonzero().squeeze(1)
@@ -109,11 +109,13 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     Source: Castro et al. 2009; orders in pairs: Mitchell et al. 2022 (arXiv 2104.12199).
     """
     generator = torch.Generator().manual_seed(0)
-    permutations = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
+    permutations = [torch.randperm(t, generator=generator, device="cpu") for _ in range(-(-orders // 2))]
     # (p, t): who joins when
     orders_drawn = torch.stack([permutation for order in permutations for permutation in (order, order.flip(0))])
     place = orders_drawn.argsort(1)
-    sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
+    sets = (
+        place[:, None, :] < torch.arange(t + 1, device="cpu")[:, None]
+    )  # (p, t + 1, t): who is there after so many joined
     worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(orders_drawn), t + 1))  # (p, t + 1, b)
     gains: Tensor = worths.diff(dim=1)  # (p, t, b), by when
     return gains.gather(1, place[..., None].expand_as(gains)).mean(0).T

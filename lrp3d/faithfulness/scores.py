@@ -114,10 +114,12 @@ class Faithfulness:
             return Score(math.nan, math.nan, math.nan)
         if len(values) == 1:
             return Score(float(values / weights), math.nan, math.nan)
-        drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
+        drawn = torch.randint(
+            len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0), device="cpu"
+        )
         means = (values[drawn].sum(1) / weights[drawn].sum(1)).sort().values
         aside = (1 - LEVEL) / 2
-        ends = torch.quantile(means, torch.tensor([aside, 1 - aside], dtype=means.dtype))
+        ends = torch.quantile(means, torch.tensor([aside, 1 - aside], dtype=means.dtype, device="cpu"))
         return Score(float(values.sum() / weights.sum()), float(ends[0]), float(ends[1]))
 
     @property

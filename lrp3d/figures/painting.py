@@ -142,7 +142,7 @@ def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
     if sigma <= 0:
         return values
     reach = math.ceil(3 * sigma)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu") / sigma) ** 2)
     stacked = torch.from_numpy(np.stack([values, np.ones_like(values)])).flatten(0, 1).unsqueeze(1)
     blurred = F.conv2d(stacked, kernel.view(1, 1, -1, 1), padding=(reach, 0))
     blurred = F.conv2d(blurred, kernel.view(1, 1, 1, -1), padding=(0, reach)).squeeze(1)

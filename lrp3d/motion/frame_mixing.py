@@ -53,9 +53,11 @@ def windows_of(step: LinearStep, operand: PreparedOperand) -> Tensor:
     map, frames = operand.map, operand.shape[TIME]
     if isinstance(map, Convolution) and not map.geometry.transposed:
         g = map.geometry
-        first = torch.arange(step.shape[TIME])[:, None, None] * g.stride[0] - g.padding[0]  # (outputs, 1, 1)
-        taps = first + torch.arange(g.kernel[0])[:, None] * g.dilation[0]  # (outputs, taps, 1)
-        return (taps == torch.arange(frames)).any(1)
+        first = (
+            torch.arange(step.shape[TIME], device="cpu")[:, None, None] * g.stride[0] - g.padding[0]
+        )  # (outputs, 1, 1)
+        taps = first + torch.arange(g.kernel[0], device="cpu")[:, None] * g.dilation[0]  # (outputs, taps, 1)
+        return (taps == torch.arange(frames, device="cpu")).any(1)
     windows = []
     for frame in range(frame_count(step)):
         ones = torch.zeros(1, *step.shape, dtype=operand.source.dtype, device=operand.source.device)

@@ -25,7 +25,7 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
         def function(x: Tensor) -> Tensor:
             return cast(Tensor, functions[0](x, *args, **kwargs))
 
-        lowest = float(function(torch.tensor(-torch.inf))) if name in SATURATED_BELOW else None
+        lowest = float(function(torch.tensor(-torch.inf, device="cpu"))) if name in SATURATED_BELOW else None
         output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
         return active_tracer().note_probabilities(output, input) if name == "sigmoid" else output
 

@@ -108,9 +108,9 @@ def max_pool_with_indices(
 
 def _window_positions(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
     """Positions (p, outputs) of torch's adaptive windows, and whether each position is inside its window."""
-    starts = torch.tensor([i * inputs // outputs for i in range(outputs)])
-    ends = torch.tensor([-(-(i + 1) * inputs // outputs) for i in range(outputs)])
-    positions = starts + torch.arange(int((ends - starts).max()))[:, None]  # (p, outputs)
+    starts = torch.tensor([i * inputs // outputs for i in range(outputs)], device="cpu")
+    ends = torch.tensor([-(-(i + 1) * inputs // outputs) for i in range(outputs)], device="cpu")
+    positions = starts + torch.arange(int((ends - starts).max()), device="cpu")[:, None]  # (p, outputs)
     return positions.clamp(max=inputs - 1), positions < ends
 
 

@@ -135,7 +135,7 @@ def resample(input: Tensor, output: Tensor, axis_maps: Sequence[Read]) -> Tensor
         output: the result of the interpolation.
         axis_maps: the interpolation along height alone, and along width alone.
     """
-    rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
+    rows, columns = (torch.eye(size, device="cpu").to(input) for size in input.shape[-2:])
     # two copies side by side, because torch 2.13 antialiases a picture that is one pixel wide incorrectly
     down = axis_maps[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]  # (h, h')
     across = axis_maps[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]  # (w, w')
@@ -211,9 +211,15 @@ def deformable(
     offset_groups = offset.shape[1] // (2 * taps)
     shifts = offset.detach().reshape(b * offset_groups, taps, 2, height, width)  # (b g, p q, 2, h', w')
     rows = _places(
-        height, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), shifts
+        height,
+        stride[0],
+        padding[0],
+        dilation[0] * torch.arange(kernel_h, device="cpu").repeat_interleave(kernel_w),
+        shifts,
     )
-    columns = _places(width, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), shifts)
+    columns = _places(
+        width, stride[1], padding[1], dilation[1] * torch.arange(kernel_w, device="cpu").repeat(kernel_h), shifts
+    )
     size = shifts.new_tensor([w, h])
     grid = (2 * torch.stack([shifts[:, :, 1] + columns, shifts[:, :, 0] + rows.mT], -1) + 1) / size - 1
     grid = grid.reshape(b * offset_groups, taps * height, width, 2)  # (b g, p q h', w', 2)
@@ -230,4 +236,4 @@ def deformable(
 
 def _places(size: int, stride: int, padding: int, taps: Tensor, like: Tensor) -> Tensor:
     """The positions (taps, 1, outputs) of a convolution's taps along one axis, without offsets."""
-    return (torch.arange(size) * stride - padding + taps[:, None, None]).to(like)
+    return (torch.arange(size, device="cpu") * stride - padding + taps[:, None, None]).to(like)

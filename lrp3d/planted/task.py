@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from lrp3d.planted import scenes, trajectories
 from lrp3d.planted.randomness import Dice
 from lrp3d.planted.scenes import Rectangles
+from lrp3d.values import as_tensor
 
 CLASSES: dict[str, tuple[str, ...]] = {
     "match": ("different", "same"),
@@ -151,7 +152,9 @@ class Task:
         Raises:
             ValueError: the family has another number of bits.
         """
-        numbers = torch.arange(which) if isinstance(which, int) else torch.as_tensor(list(which), dtype=torch.long)
+        numbers = (
+            torch.arange(which, device="cpu") if isinstance(which, int) else as_tensor(list(which), dtype=torch.long)
+        )
         dice = Dice(seed, numbers.to(device or "cpu"))
         if self.family == "trajectory":
             return self._moving(dice, bits)

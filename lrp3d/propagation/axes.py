@@ -38,7 +38,7 @@ class Axis(NamedTuple):
     @classmethod
     def counted(cls, dim: int, shape: torch.Size) -> Axis:
         """An axis whose positions stand for themselves."""
-        return cls(dim, torch.arange(shape[dim]))
+        return cls(dim, torch.arange(shape[dim], device="cpu"))
 
 
 class Axes:

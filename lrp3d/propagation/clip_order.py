@@ -43,7 +43,7 @@ class ClipOrder:
         if self._batch == 1:  # of a lone clip, numbers do not differ
             second = len(shape) == 3 and shape[0] > 1 == shape[1] and channels == 2
             dim = 1 if second else 0
-            return Axis(dim, torch.zeros(shape[dim], dtype=torch.long))
+            return Axis(dim, torch.zeros(shape[dim], dtype=torch.long, device="cpu"))
         alone = shape[0] == self._batch and self._batch not in shape[1:]
         return Axis.counted(0, shape) if alone else None
 
@@ -55,13 +55,13 @@ class ClipOrder:
         dim = next(i for i, group in enumerate(groups) if "b" in group)
         if groups[dim] == "b":
             return _one_by_one(dim, shape, self._batch)
-        clips, like = torch.arange(self._batch)[None], torch.empty(shape, device="meta")
+        clips, like = torch.arange(self._batch, device="cpu")[None], torch.empty(shape, device="meta")
         return Axis(dim, step.layout.per_clip(clips, like[None]).flatten())
 
 
 def _one_by_one(dim: int, shape: torch.Size, batch: int) -> Axis:
     """An axis of clips, each with all of its frames if these are on it as well."""
-    return Axis(dim, torch.arange(shape[dim]) * batch // max(shape[dim], 1))
+    return Axis(dim, torch.arange(shape[dim], device="cpu") * batch // max(shape[dim], 1))
 
 
 def with_clips_first(x: Tensor, axis: Axis, before: int = 0) -> Tensor:

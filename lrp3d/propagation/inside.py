@@ -24,6 +24,7 @@ from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Outlet, Step
 from lrp3d.transfer import placed
 from lrp3d.twin.trace import Trace
+from lrp3d.values import as_tensor
 
 Where = Mapping[str, int | Sequence[int] | Tensor]
 """Channels of modules, by the modules' names."""
@@ -72,7 +73,7 @@ def _channels(name: str, given: Any) -> list[int]:
     """The numbers of the channels of a module in `where`; raises ValueError for anything else."""
     wanted = f"where={{{name!r}: ...}} takes numbers of channels from 0 on"
     try:
-        numbers = torch.as_tensor(given).flatten().tolist()
+        numbers = as_tensor(given).flatten().tolist()
     except (TypeError, ValueError, RuntimeError):  # what torch raises depends on what is given
         raise ValueError(f"{wanted}, got {given!r}") from None
     if numbers and all(isinstance(number, bool) for number in numbers):

@@ -81,7 +81,7 @@ class TimeAverage:
     @classmethod
     def of_frame_logits(cls, node: Node, step: LinearStep, frames: int) -> TimeAverage:
         """The average of frame logits (b, n, k), which are in order because the model says so."""
-        own = torch.eye(frames, dtype=torch.bool).tolist()
+        own = torch.eye(frames, dtype=torch.bool, device="cpu").tolist()
         return cls(node, step, -2, source_steps=own, order=list(range(frames)))
 
     @property
@@ -115,7 +115,7 @@ class TimeAverage:
             groups = _groups(source_steps)
             if groups is None:
                 return False
-            matrix = torch.zeros(len(groups), self.entries.number, dtype=self.step.dtype)
+            matrix = torch.zeros(len(groups), self.entries.number, dtype=self.step.dtype, device="cpu")
             for frame, entries in enumerate(groups):
                 matrix[frame, entries] = 1 / len(entries)
             self.matrix = placed(matrix, self.features.device, self.step.dtype)
@@ -214,7 +214,7 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
     """
     numbers_of = range(entries.number) if of is None else of
     if not batch:  # an empty batch shows nothing
-        return [torch.eye(entries.number, dtype=torch.bool)[i].tolist() for i in numbers_of]
+        return [torch.eye(entries.number, dtype=torch.bool, device="cpu")[i].tolist() for i in numbers_of]
     has_time_axis = time_axis_test(batch)
     mixing = _mixing(entries.edge[0], has_time_axis)
     orders = _orders(entries.edge[0], batch, has_time_axis)

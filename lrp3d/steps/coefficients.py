@@ -74,7 +74,7 @@ def over_denominators(factor: Tensor, z: Tensor, overwrite: bool) -> tuple[Tenso
             continue
         zeros = ~(out.abs() < _limit(z))
         out.masked_fill_(zeros, 0.0)
-        empty = torch.zeros(z.shape, dtype=torch.bool) if empty is None else empty
+        empty = torch.zeros(z.shape, dtype=torch.bool, device="cpu") if empty is None else empty
         empty.view(-1)[i * BLOCK : i * BLOCK + len(f)] = zeros
     return quotient, empty
 

@@ -103,9 +103,9 @@ class WindowMaximum(Step):
         axes = len(self.offsets[0])
         x, output = (tensor.flatten(0, -axes - 1) for tensor in (self.x, self.output))  # (planes, t, h, w)
         is_input = None if self.is_input is None else self.is_input.expand_as(self.x).flatten(0, -axes - 1)
-        positions = torch.arange(x[0].numel()).view(x.shape[1:])
-        first = torch.zeros(output.shape, dtype=torch.long)
-        ties = torch.zeros(output.shape, dtype=torch.int32)
+        positions = torch.arange(x[0].numel(), device="cpu").view(x.shape[1:])
+        first = torch.zeros(output.shape, dtype=torch.long, device="cpu")
+        ties = torch.zeros(output.shape, dtype=torch.int32, device="cpu")
         planes = max(1, BLOCK // output[0].numel())  # at once, so that what lies between stays in a core's cache
         for start in range(0, len(x), planes):
             block = slice(start, start + planes)
@@ -128,7 +128,9 @@ class WindowMaximum(Step):
     def _further(self, outputs: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """Flat positions of outputs, and of their winners beside the `first` (planes, t, h, w) one, among `outputs`."""
         shape, axes = first.shape[1:], len(self.offsets[0])
-        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])  # (t, h, w) of the input
+        plane = torch.arange(self.x.shape[-axes:].numel(), device="cpu").view(
+            self.x.shape[-axes:]
+        )  # (t, h, w) of the input
         within = outputs % shape.numel()
         start = outputs // shape.numel() * plane.numel()
         x, largest = self.x.flatten(), self.output.flatten()[outputs]

@@ -177,7 +177,7 @@ def _of_one_sign(per_operand: Sequence[Sequence[Share]]) -> list[tuple[Share, ..
     if not any(share.terms for _, share in per_operand):
         return [tuple(share for share, _ in per_operand)]
     terms = [term for operand_shares in per_operand for share in operand_shares for term in share.terms]
-    total = _contribution(terms, torch.zeros(()))
+    total = _contribution(terms, torch.zeros((), device="cpu"))
 
     def agreeing(operand_shares: Sequence[Share]) -> Share:
         signs = zip(operand_shares, (total >= 0, total < 0), strict=True)

@@ -117,7 +117,7 @@ class Shared(NamedTuple):
         """Whether anything that is read was written, and whether all of it was."""
         if self.read.end <= self.written.offset or self.written.end <= self.read.offset:
             return False, False
-        memory = self.memory(torch.empty(0, dtype=torch.bool))
+        memory = self.memory(torch.empty(0, dtype=torch.bool, device="cpu"))
         self.written.view(memory).fill_(True)
         read = self.read.view(memory)
         return bool(read.any()), bool(read.all())

@@ -14,6 +14,7 @@ from lrp3d.compute.precision import widened
 from lrp3d.layout import Layout
 from lrp3d.pathways import SharedPixels
 from lrp3d.transfer import numbers
+from lrp3d.values import as_tensor
 
 Range = tuple[Any, Any]
 """(low, high), each a number or one per channel."""
@@ -117,7 +118,7 @@ def warn_of_range(x: Tensor, ends: Ends) -> None:
 def ends_of(given: Any) -> tuple[Tensor, Tensor]:
     """Low and high as vectors; raises ValueError if `given` is no range."""
     try:
-        low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
+        low, high = (as_tensor(end, dtype=torch.float64).flatten() for end in given)
         width = high - low
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(

@@ -38,7 +38,7 @@ def differs_alone(
         output: the logits of all clips, as they were recorded.
         drew: whether the forward drew random numbers, which differ between runs.
     """
-    nothing_known = torch.tensor(False)
+    nothing_known = torch.tensor(False, device="cpu")
     if read is None or drew or not isinstance(output, Tensor) or output.dim() < 2 or not output.numel():
         return nothing_known
     if not output.is_floating_point() or output.device.type != "cpu":
@@ -79,7 +79,7 @@ def _logits(run: Callable[[Any], Any], clips: Any, read: Callable[[Any], Any]) -
 def _differs(found: Any, expected: Tensor) -> Tensor:
     """Whether logits differ by more than rounding; nothing is known of those of another shape."""
     if not isinstance(found, Tensor) or found.shape != expected.shape:
-        return torch.tensor(False)
+        return torch.tensor(False, device="cpu")
     allowed = max(TOLERANCE, 1e3 * torch.finfo(expected.dtype).eps) * expected.abs().max()
     return ((found.detach() - expected).abs() > allowed).any()
 

@@ -247,8 +247,8 @@ def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
     return Clip(
         pixels=pixels,
         tensor=normalize(pixels, mean, std),
-        indices=torch.tensor(source.indices),
-        times=torch.tensor(source.times, dtype=torch.float64),
+        indices=torch.tensor(source.indices, device="cpu"),
+        times=torch.tensor(source.times, dtype=torch.float64, device="cpu"),
         num_video_frames=source.count,
         fps=source.fps,
         lost=lost,
@@ -312,8 +312,8 @@ def prepare_clip(
         raise ValueError(f"fps is a positive number, not {fps}")
     framing = Framing(len(pixels), size, short_side, "the clip")
     cropped = stack_frames([framing(image) for image in pixels.numpy(force=True)], "the clip")
-    number = torch.arange(len(pixels))
-    times = number / fps if fps else torch.full((len(pixels),), torch.nan)
+    number = torch.arange(len(pixels), device="cpu")
+    times = number / fps if fps else torch.full((len(pixels),), torch.nan, device="cpu")
     return Clip(cropped, normalize(cropped, mean, std), number, times.double(), len(pixels), fps)
 
 

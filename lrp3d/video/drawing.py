@@ -31,12 +31,12 @@ def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
     """
     check_counts(frames=frames, size=size)
     generator = torch.Generator().manual_seed(seed)
-    axis = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-    picture = _background(axis, frames, torch.rand(2, 3, generator=generator, dtype=torch.float64))
-    radii = torch.tensor([0.14, 0.11, 0.16], dtype=torch.float64)
+    axis = (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
+    picture = _background(axis, frames, torch.rand(2, 3, generator=generator, dtype=torch.float64, device="cpu"))
+    radii = torch.tensor([0.14, 0.11, 0.16], dtype=torch.float64, device="cpu")
     places = _bounce(frames, radii, generator)
     for kind, radius in enumerate(radii):
-        hue = torch.rand(3, generator=generator, dtype=torch.float64)
+        hue = torch.rand(3, generator=generator, dtype=torch.float64, device="cpu")
         # The brightest channel is full and the darkest empty, so that shapes stand out from the muted background.
         colour = (hue - hue.min()) / (hue.max() - hue.min()).clamp(min=1e-6)
         x, y = (axis - places[:, kind, dim, None] for dim in range(2))
@@ -53,11 +53,11 @@ def _background(axis: Tensor, frames: int, corners: Tensor) -> Tensor:
 
 def _bounce(frames: int, radii: Tensor, generator: torch.Generator) -> Tensor:
     """Centres (t, shapes, 2) that move straight and are reflected at the walls."""
-    start = torch.rand(len(radii), 2, generator=generator, dtype=torch.float64)
-    angle = 2 * math.pi * torch.rand(len(radii), generator=generator, dtype=torch.float64)
+    start = torch.rand(len(radii), 2, generator=generator, dtype=torch.float64, device="cpu")
+    angle = 2 * math.pi * torch.rand(len(radii), generator=generator, dtype=torch.float64, device="cpu")
     heading = torch.stack([angle.cos(), angle.sin()], -1)
     # 1.2 widths in a clip, however many frames it has.
-    travelled = start + 1.2 / frames * torch.arange(frames, dtype=torch.float64).view(-1, 1, 1) * heading
+    travelled = start + 1.2 / frames * torch.arange(frames, dtype=torch.float64, device="cpu").view(-1, 1, 1) * heading
     folded = 1 - (travelled % 2 - 1).abs()
     room = radii.unsqueeze(-1)
     return room + folded * (1 - 2 * room)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.values import as_tensor
 from lrp3d.video.room import require_memory
 from lrp3d.video.source import VideoError
 
@@ -103,9 +104,9 @@ def check_normalisation(**given: Colour) -> None:
     """Checks ``mean=`` and ``std=``; raises ValueError unless each is one number or one per channel, and std not 0."""
     for name, colour in given.items():
         try:
-            values = torch.as_tensor(colour, dtype=torch.float32)
+            values = as_tensor(colour, dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError):
-            values = torch.empty(0)
+            values = torch.empty(0, device="cpu")
         if values.ndim > 1 or values.numel() not in (1, 3):
             raise ValueError(f"{name} is one number or one per channel (3), not {colour!r}")
         if name == "std" and not values.all():
@@ -124,5 +125,5 @@ def black_and_white(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[
 
 def normalize(pixels: Tensor, mean: Colour, std: Colour) -> Tensor:
     """Pixels uint8 (t, h, w, 3) as a batch of one clip, float32 (1, 3, t, h, w)."""
-    offset, scale = (torch.as_tensor(colour, dtype=torch.float32) for colour in (mean, std))
+    offset, scale = (as_tensor(colour, dtype=torch.float32) for colour in (mean, std))
     return ((pixels.float() / 255 - offset) / scale).permute(3, 0, 1, 2).unsqueeze(0).contiguous()

@@ -22,7 +22,7 @@ from lrp3d.transfer import device_of_model
 from lrp3d.twin.digest import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
-from lrp3d.values import check_counts
+from lrp3d.values import as_tensor, check_counts
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.video.content import content_digest
 from lrp3d.video.pixels import black_and_white
@@ -216,7 +216,7 @@ class _WindowExplainer:
             "target": self.target,
             "contrastive": self.contrastive,
             "sigma": self.sigma,
-            "input_range": [torch.as_tensor(end).tolist() for end in ends],
+            "input_range": [as_tensor(end).tolist() for end in ends],
             "layout": self.layout,
         }
 
@@ -265,7 +265,7 @@ class _WindowExplainer:
             assert explanation.atr is not None
             rows = {
                 "band": explanation.matrix[0, own],
-                "first": torch.full((len(place.rows),), begin),
+                "first": torch.full((len(place.rows),), begin, device="cpu"),
                 "frame_logits": explanation.frame_logits[0, own],
                 "target": explanation.explained_class.expand(len(place.rows)),
                 "scores": score.expand(len(place.rows)),
@@ -278,7 +278,7 @@ class _WindowExplainer:
 
 def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict[str, Tensor]:
     """The numbers, times and thumbnails of the frames whose rows are explained in some windows."""
-    numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step)
+    numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step, device="cpu")
     own = numbers - places[0].start
     is_thumbnail = numbers % every == 0
     pixels = clip.pixels[own[is_thumbnail]].permute(0, 3, 1, 2).float()

@@ -50,7 +50,7 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
 def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:
     rows = len(explanation.band)
     each = -(-rows // MOST_COLUMNS)
-    chosen = torch.arange(each // 2, rows, each)
+    chosen = torch.arange(each // 2, rows, each, device="cpu")
     relevance = explanation.relevance
     total = float(relevance.abs().sum()) or 1.0
     target = explanation.target[chosen].tolist()
@@ -80,7 +80,7 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
 def _by_lag(explanation: VideoExplanation) -> Tensor:
     """(n, 2 c - 1): each row's relevance by its distance from the row's own frame, as shares of the row."""
     n, c = explanation.band.shape
-    lag = explanation.first[:, None] + torch.arange(c) - torch.arange(n)[:, None] + c - 1
+    lag = explanation.first[:, None] + torch.arange(c, device="cpu") - torch.arange(n, device="cpu")[:, None] + c - 1
     shares = explanation.band / explanation.band.abs().sum(1, keepdim=True).clamp(min=1e-30)
     return shares.new_zeros(n, 2 * c - 1).scatter(1, lag, shares)
 

@@ -59,7 +59,7 @@ class VideoExplanation:
     @property
     def relevance(self) -> Tensor:
         """(n,) the relevance of each column, summed over all rows."""
-        columns = self.first[:, None] + torch.arange(self.band.shape[1])
+        columns = self.first[:, None] + torch.arange(self.band.shape[1], device="cpu")
         return self.band.new_zeros(len(self.band)).index_add(0, columns.flatten(), self.band.flatten())
 
     @property
@@ -70,7 +70,7 @@ class VideoExplanation:
     @property
     def matrix(self) -> Tensor:
         """(n, n) the whole matrix, zero outside of the band; it takes memory that grows with n squared."""
-        columns = self.first[:, None] + torch.arange(self.band.shape[1])
+        columns = self.first[:, None] + torch.arange(self.band.shape[1], device="cpu")
         return self.band.new_zeros(len(self.band), len(self.band)).scatter(1, columns, self.band)
 
     def save(self, path: str | os.PathLike[str]) -> None:

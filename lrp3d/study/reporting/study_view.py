@@ -200,7 +200,7 @@ class Studied:
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
         """Returns the mean, deviation or count of each class (c,), in the study's `unit`; NaN where no clip counts."""
-        values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
+        values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64, device="cpu")
         for key, entry in self.summary["classes"].items():
             if entry[kind][what] is not None:
                 values[int(key)] = entry[kind][what]

@@ -101,7 +101,7 @@ def summarise(
         )
     logits, label = class_logits(torch.stack([r.logits for r in ordered])), _labels(ordered)
     keep = _counting_clips(logits, label, correct, min_score)
-    groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered]))
+    groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered], device="cpu"))
     atr, frames = torch.stack([r.atr for r in ordered]), torch.stack([r.frame_logits for r in ordered])
     of_clips = {"avg_atr": avg_atr(atr.double(), frames.double()), "max_atr": max_atr(atr.double())}
     matrix = torch.stack([r.matrix for r in ordered])
@@ -155,7 +155,7 @@ def _check_alike(records: Sequence[Record]) -> None:
 
 def _labels(records: Sequence[Record]) -> Tensor:
     """Returns the classes (b,), with -1 for unknown ones."""
-    return torch.tensor([-1 if record.label is None else record.label for record in records])
+    return torch.tensor([-1 if record.label is None else record.label for record in records], device="cpu")
 
 
 def _counting_clips(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:

@@ -216,7 +216,7 @@ class Explainer:
         frames, columns = clips.shape[2], explanation.matrix.shape[-1]
         own = None
         if explanation.positions is not None:
-            positions = torch.tensor(explanation.positions)
+            positions = torch.tensor(explanation.positions, device="cpu")
             own = frames_of_columns(positions, positions, frames, columns)
         black, _ = black_and_white(self.mean, self.std)
         options: dict[str, Any] = {"fill": fill, "value": black, "own": own, "frame_logits": self._frame_logits}

@@ -54,7 +54,7 @@ def in_time(clips: Tensor, variant: str) -> Tensor:
     if variant == "reversed":
         return clips.flip(2)
     if variant == "shuffled":
-        order = torch.randperm(frames, generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(frames, generator=torch.Generator().manual_seed(0), device="cpu")
         return clips[:, :, order.to(clips.device)]
     if variant == "frozen":
         return clips[:, :, frames // 2].unsqueeze(2).expand_as(clips)

@@ -97,8 +97,8 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         flipped = False
         if self.train:
             low, high = self.short_sides
-            drawn["short_side"] = int(torch.randint(low, high + 1, ()))
-            down, across, coin = torch.rand(3).tolist()
+            drawn["short_side"] = int(torch.randint(low, high + 1, (), device="cpu"))
+            down, across, coin = torch.rand(3, device="cpu").tolist()
             drawn["place"] = down, across
             flipped = self.flip and coin < 0.5
         clip = self.reader.read(item, mean=self.mean, std=self.std, train=self.train, **drawn)
