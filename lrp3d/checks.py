@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,16 +15,20 @@ from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
-from lrp3d.values import as_tensor, check_counts, check_tensor, whole_numbers
+from lrp3d.values import as_tensor, check_counts, check_tensor, is_number, whole_numbers
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
 
 
-def check_seed(seed: Any) -> None:
-    """Raises ValueError unless this is a seed of random numbers."""
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
+def check_seed(seed: Any) -> int | None:
+    """A seed of random numbers, or None; raises ValueError for anything else."""
+    if seed is None:
+        return None
+    number = -1 if isinstance(seed, bool) or not isinstance(seed, Integral) else int(seed)
+    if not 0 <= number < 2**63:
         raise ValueError(f"seed must be a whole number, at least 0 and below 2**63, got {seed!r}")
+    return number
 
 
 def check_floor(floor: Any, temporal: bool, against: Any) -> int:
@@ -31,7 +36,7 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
 
     Raises ValueError if it is none, or if there is no matrix whose floor could be measured.
     """
-    if not isinstance(floor, int) or floor < 0:
+    if not isinstance(floor, Integral) or int(floor) < 0:
         raise ValueError(f"floor must be True, False, or how many untrained networks are averaged, got {floor!r}")
     if floor and (not temporal or against is not None):
         raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
@@ -41,7 +46,7 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
     """Raises ValueError if a keyword argument is out of its range, and TypeError if it should be whole and is not."""
     check_counts(chunk_size=chunk_size, memory_budget=memory_budget)
-    if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
+    if not is_number(tolerance) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision == "medium":
         raise ValueError(
@@ -114,8 +119,9 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
         raise ValueError("the list of pathways is empty; expected e.g. [slow, fast], each (b, 3, t, h, w)")
     for x in pathways:
         check_tensor(x, "clip must be a torch.Tensor (or a list of pathways)")
-        if x.layout != torch.strided or x.is_meta:
+        if x.layout != torch.strided or x.is_meta or x.is_nested:
             what = "one without values (device meta)" if x.is_meta else f"the layout {x.layout}: pass clip.to_dense()"
+            what = "a nested tensor: pass clips of one shape, torch.stack(clip.unbind())" if x.is_nested else what
             raise ValueError(f"clip must be a dense tensor that holds its values, got {what}")
         if not x.is_floating_point():
             raise TypeError(

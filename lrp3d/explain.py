@@ -27,6 +27,7 @@ from lrp3d.checks import (
     is_contrastive,
     targets_of,
 )
+from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
 from lrp3d.compute import buffers
 from lrp3d.compute.precision import matmul_precision, no_autocast, widened
@@ -44,11 +45,12 @@ from lrp3d.propagation.frame_logits import FrameSeeds, check_frame_axis, columns
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates, names_of
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
-from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
 from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
+from lrp3d.values import in_widest_type
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -76,6 +78,7 @@ def _again_if_released(function: Callable[P, Explanation]) -> Callable[P, Explan
     return explain
 
 
+@not_compiled
 @_again_if_released
 def explain(
     model: nn.Module,
@@ -189,7 +192,7 @@ def explain(
     draws = check_floor(floor, temporal, against)
     constants = names_of(constants, "constants")
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
-    check_seed(seed)
+    seed = check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
@@ -295,14 +298,16 @@ def _with_matrix(
     scaled = clips.settings.contrastive and part is None
     temporal_matrix = temporal_relevance(rows, seeds, scaled=scaled, hint=hint)
     atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
+    explanation = _explanation(clips, signed, part, channels)
     return replace(
-        _explanation(clips, signed, part, channels),
+        explanation,
         frame_logits=temporal_matrix.frame_logits,
         matrix=temporal_matrix.matrix,
         positions=temporal_matrix.positions,
         atr=atr,
         avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
         max_atr=max_atr(atr),
+        layer_rows={name: in_blocks(of_seeds, seeds) for name, of_seeds in explanation.layer_rows.items()},
         **({} if motion is None else motion.of_explanation),
     )
 
@@ -318,7 +323,7 @@ def _floor_of(shares: Tensor, explanation: Explanation) -> Tensor:
     """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
     matrix = explanation.matrix
     assert matrix is not None
-    return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
+    return (shares * in_widest_type(matrix).sum(-1, keepdim=True)).to(matrix)
 
 
 def _explanation(

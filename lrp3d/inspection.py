@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_numbers, check_seed
+from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.propagation.inside import names_of
@@ -70,6 +71,7 @@ class Inspection(list[Operation]):
         return str(self)
 
 
+@not_compiled
 def inspect(
     model: nn.Module,
     clip: Tensor | Sequence[Tensor],
@@ -110,7 +112,7 @@ def inspect(
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
     [('0.flatten', True), ('0.sort', False), ('1', True), ('2.softmax', True)]
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     constants = names_of(constants, "constants")
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)

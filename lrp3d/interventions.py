@@ -28,6 +28,7 @@ from lrp3d.checks import (
     check_rows_of_logits,
     targets_of,
 )
+from lrp3d.compiling import not_compiled
 from lrp3d.compute.precision import matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
@@ -37,12 +38,13 @@ from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
-from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
+from lrp3d.propagation.temporal_matrix import check_rows, in_blocks
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
 
 
+@not_compiled
 def frame_logits(
     model: nn.Module,
     clip: Clip,
@@ -81,6 +83,7 @@ def frame_logits(
         return measurement.check_rows(_ExactLogits.of_unchanged(measurement, clip, target)[0].logits, clip)
 
 
+@not_compiled
 def intervention_matrix(
     model: nn.Module,
     clip: Clip,
@@ -279,7 +282,7 @@ class _ExactLogits:
         if own is not None and same:
             scale = seeds.logits.abs()
             (same,) = answers([((own - seeds.logits).abs() <= 1e-4 * (scale + scale.max())).all()])
-        logits = logits_in_blocks(seeds.logits, seeds)
+        logits = in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
         return cls(measurement, chosen, logits, columns, same, replace(seeds, starts=[])), record
 
@@ -291,7 +294,7 @@ class _ExactLogits:
             record, frames = _record(self.measurement, clip)
             check_rows_of_logits(record.output, len(clip_numbers))
             logits = self.measurement.frame_seeds(record, chosen, frames).logits
-        return logits_in_blocks(logits, self.seeds)
+        return in_blocks(logits, self.seeds)
 
 
 def _record(measurement: _Measurement, clip: Clip) -> tuple[Trace, torch.Size | None]:

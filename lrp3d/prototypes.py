@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import class_numbers
+from lrp3d.compiling import not_compiled
 from lrp3d.explain import explain
 from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
@@ -50,6 +51,7 @@ class Prototypes:
         return "\n".join(lines)
 
 
+@not_compiled
 def prototypes(
     model: nn.Module,
     clips: Iterable[Tensor],

@@ -36,6 +36,11 @@ def as_tensor(values: Any, dtype: torch.dtype | None = None) -> Tensor:
     return torch.as_tensor(values, dtype=dtype, device="cpu")
 
 
+def in_widest_type(values: Tensor) -> Tensor:
+    """The values in float64, in which long sums stay exact, or in float32 on MPS, which has nothing wider."""
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
 def is_number(value: Any) -> bool:
     """Whether this is one real number, also as a tensor or an array; truth values and texts are none.
 

@@ -121,3 +121,25 @@ def test_prototypes_of_a_layer_with_time_first_are_those_of_single_clips():
     together = lrp3d.prototypes(model, CLIPS, "here", batch_size=4, top=4, targets=1)
     alone = lrp3d.prototypes(model, CLIPS, "here", batch_size=1, top=4, targets=1)
     torch.testing.assert_close(together.of_clips, alone.of_clips, rtol=1e-9, atol=1e-12)
+
+
+def test_rows_at_a_layer_of_several_pathways_are_those_of_the_matrix():
+    class Pathways(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.slow, self.fast = nn.Conv3d(3, 8, (1, 3, 3)), nn.Conv3d(3, 4, 3, padding=(1, 0, 0))
+            self.fc = nn.Linear(12, 5)
+
+        def forward(self, x):
+            pathways = self.slow(x[:, :, ::3]), self.fast(x)
+            return self.fc(torch.cat([features.relu().mean((2, 3, 4)) for features in pathways], 1))
+
+    clip = torch.rand(2, 3, 6, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    options = {"layers": ["fast"], "layer_rows": True, "contrastive": False, "input_range": (0, 1)}
+    found = lrp3d.explain(Pathways().double().eval(), clip, 0, **options)
+    assert found.layer_rows["fast"].shape[:2] == found.matrix.shape[:2] == (2, 2)
+    through_fast = lrp3d.explain(Pathways().double().eval(), clip, 0, where={"fast": range(4)}, **options).matrix.sum(
+        -1
+    )
+    torch.testing.assert_close(found.layer_rows["fast"].flatten(2).sum(2), through_fast)

@@ -13,7 +13,7 @@ PACKAGE = Path(lrp3d.__file__).parent
 
 # Lowest first: each may import those before it. What stands on one line does not know its neighbours.
 ORDER = """
-errors callers defaults forks former_names out_of_memory printed extras suggestions transfer values
+errors callers compiling defaults forks former_names out_of_memory printed extras suggestions transfer values
 files filenames progress starting layout sampling
 pathways
 occlusion

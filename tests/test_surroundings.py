@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -110,3 +111,79 @@ def test_a_layer_without_values_is_named():
     net.fc.to("meta")
     with pytest.raises(lrp3d.ModelError, match=r"parameters of the model \(fc\.weight, .* are on the device meta"):
         lrp3d.explain(net, CLIP)
+
+
+class OnGraph(Net):
+    """Its channels are the nodes of a graph, whose matrix may be sparse."""
+
+    def forward(self, x):
+        x = self.conv(x).relu().mean((2, 3, 4))
+        return self.fc(self.multiplied(x))
+
+
+PRODUCTS = {
+    "@": lambda net, x: (net.held @ x.T).T,
+    "torch.sparse.mm": lambda net, x: torch.sparse.mm(net.held, x.T).T,
+    "matmul": lambda net, x: torch.matmul(net.held, x.T).T,
+}
+
+
+@pytest.mark.parametrize("layout", ["sparse", "compressed"])
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_sparse_matrix_multiplies_as_a_dense_one(product, layout):
+    matrix = torch.tensor([[1.0, 0.5, 0, 0], [0, 1, -0.5, 0], [0, 0, 1, 0.2], [0.3, 0, 0, 1]])
+    made = {"sparse": torch.Tensor.to_sparse, "compressed": torch.Tensor.to_sparse_csr}[layout](matrix)
+    found, wanted = OnGraph(held=made), OnGraph(held=matrix)
+    found.multiplied = lambda x: PRODUCTS[product](found, x)
+    wanted.multiplied = lambda x: PRODUCTS["@"](wanted, x)
+    for contrastive in (True, False):
+        options = {"temporal": False, "contrastive": contrastive}
+        torch.testing.assert_close(
+            lrp3d.explain(found, CLIP, **options).relevance, lrp3d.explain(wanted, CLIP, **options).relevance
+        )
+    assert lrp3d.intervention_matrix(found, CLIP).isfinite().all()
+
+
+def test_a_layer_with_a_sparse_weight_is_that_layer():
+    net, pruned = Net(), Net()
+    with torch.no_grad():
+        net.fc.weight[net.fc.weight.abs() < 0.2] = 0
+    pruned.fc.weight = nn.Parameter(net.fc.weight.detach().to_sparse_csr(), requires_grad=False)
+    pruned.fc.bias = net.fc.bias
+    torch.testing.assert_close(lrp3d.explain(pruned, CLIP).matrix, lrp3d.explain(net, CLIP).matrix)
+
+
+def test_a_nested_clip_is_told_what_to_be():
+    with pytest.raises(ValueError, match=r"got a nested tensor: pass clips of one shape, torch\.stack"):
+        lrp3d.explain(Net(), torch.nested.nested_tensor(list(CLIP)))
+
+
+@pytest.mark.parametrize("wanted", ["explain", "a twin", "intervention_matrix", "inspect", "convert"])
+def test_a_compiled_program_breaks_off_where_it_calls_lrp3d(wanted):
+    net = Net()
+    twin = lrp3d.convert(net)
+    programs = {
+        "explain": lambda: lrp3d.explain(net, CLIP).matrix,
+        "a twin": lambda: lrp3d.explain(twin, CLIP).matrix,
+        "intervention_matrix": lambda: lrp3d.intervention_matrix(net, CLIP),
+        "inspect": lambda: torch.tensor(len(lrp3d.inspect(net, CLIP))),
+        "convert": lambda: lrp3d.explain(lrp3d.convert(net), CLIP).matrix,
+    }
+    assert torch.equal(torch.compile(programs[wanted], backend="eager")(), programs[wanted]())
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = lrp3d.explain(Net(), CLIP, seed=np.int64(5), floor=np.int64(1), tolerance=np.float32(0.25))
+    wanted = lrp3d.explain(Net(), CLIP, seed=5, floor=1, tolerance=0.25)
+    assert torch.equal(found.floor, wanted.floor)
+    assert torch.equal(found.matrix, wanted.matrix)
+    assert found.about == wanted.about
+
+
+def test_a_file_of_a_later_version_says_so(tmp_path, monkeypatch):
+    explanation = lrp3d.explain(Net(), CLIP)
+    monkeypatch.setattr("lrp3d.explanation.explanation.FORMAT", 9)
+    explanation.save(tmp_path / "later.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"form 9 of a later lrp3d; this one reads 2: pip install -U lrp3d"):
+        lrp3d.Explanation.load(tmp_path / "later.safetensors")

@@ -76,7 +76,7 @@ class Explanation:
     (b, c, t, h, w), and (t, b, c) as (b, t, c). Other shapes are the module's own; `channel_axes` says where their
     channels are."""
     layer_rows: dict[str, Tensor] = field(default_factory=dict)
-    """By module, the same relevance (b, n, c, t', h', w') for every frame logit; empty without `layer_rows=True`."""
+    """By module, the same relevance (b, n, c, t', h', w') for every row; empty without `layer_rows=True`."""
     channel_axes: dict[str, int] = field(default_factory=dict)
     """By module in `layers`, the axis of its channels, as the layers with weights before it made them."""
     where: dict[str, list[int]] | None = None
@@ -146,6 +146,7 @@ class Explanation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a safetensors file, whole or not at all; makes the file's folder if it is missing."""
         rest: dict[str, Any] = {
+            "version": FORMAT,
             "ledger": self.ledger,
             "positions": self.positions,
             "contrastive": self.contrastive,
@@ -166,7 +167,11 @@ class Explanation:
         """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
         text, tensors = read_saved(path, "lrp3d", "explanation")
         try:
-            return cls._of_parts(json.loads(text), tensors)
+            rest = json.loads(text)
+            version = rest.pop("version", 1)
+            if version > FORMAT:
+                raise ValueError(f"form {version} of a later lrp3d; this one reads {FORMAT}: pip install -U lrp3d")
+            return cls._of_parts(rest, tensors)
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path} is a damaged explanation: {type(error).__name__} ({error})") from error
 
@@ -357,6 +362,8 @@ class Explanation:
         return html(self)
 
 
+FORMAT = 2
+"""The form of saved explanations; it grows when a later one has parts that former versions cannot read."""
 DICTS = ("layers", "layer_rows", "motion_by_layer")
 """The fields that are dicts of tensors."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lrp3d.callers import warn
 from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
+from lrp3d.compiling import not_compiled
 from lrp3d.errors import CannotBeReset
 from lrp3d.explain import explain
 from lrp3d.faithfulness.games import (
@@ -52,6 +53,7 @@ STAGES: dict[str, float | None] = {"random classifier": None, "random top half":
 BATCH = 16  # clips without some of their frames that go through the model at once
 
 
+@not_compiled
 def check(
     model: nn.Module,
     clips: Tensor | Sequence[Tensor],

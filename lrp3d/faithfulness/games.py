@@ -69,7 +69,7 @@ class Worths:
         unknown = [each for each in dict.fromkeys(sets) if each not in self.known]
         for part in torch.tensor(unknown, dtype=torch.bool, device="cpu").split(self.at_once) if unknown else ():
             found = self.value(placed(part, kept.device, part.dtype))
-            self.known.update(zip(map(tuple, part.tolist()), found.double().tolist(), strict=True))
+            self.known.update(zip(map(tuple, part.tolist()), found.tolist(), strict=True))
         return torch.tensor([self.known[each] for each in sets], dtype=torch.double, device="cpu")
 
 
@@ -89,7 +89,7 @@ def shapley(worth: Worth, t: int) -> Tensor:
     if t > 12:
         raise ValueError(f"{t} frames have 2^{t} coalitions: too many; estimate them with shapley_estimate")
     coalitions = (torch.arange(2**t, device="cpu")[:, None] >> torch.arange(t, device="cpu")) & 1 == 1  # (2^t, t)
-    worths = worth(coalitions).double().cpu()  # (2^t, b)
+    worths = worth(coalitions).cpu().double()  # (2^t, b)
     members = coalitions.sum(1)
     factorial = torch.cat([torch.ones(1, device="cpu"), torch.arange(1.0, t + 1, device="cpu")]).double().cumprod(0)
     result = []
@@ -116,6 +116,6 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     sets = (
         place[:, None, :] < torch.arange(t + 1, device="cpu")[:, None]
     )  # (p, t + 1, t): who is there after so many joined
-    worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(orders_drawn), t + 1))  # (p, t + 1, b)
+    worths = worth(sets.flatten(0, 1)).cpu().double().unflatten(0, (len(orders_drawn), t + 1))  # (p, t + 1, b)
     gains: Tensor = worths.diff(dim=1)  # (p, t, b), by when
     return gains.gather(1, place[..., None].expand_as(gains)).mean(0).T

@@ -13,19 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.defaults import MIN_SCORE
-from lrp3d.values import check_real, is_number, whole_numbers
+from lrp3d.values import check_real, in_widest_type, is_number, whole_numbers
 
 
 def check_min_score(min_score: float) -> None:
     """Raises ValueError if `min_score` is no score that a clip could exceed, in [0, 1)."""
     if not (is_number(min_score) and 0 <= min_score < 1):
         raise ValueError(f"min_score is a score that clips must exceed, at least 0 and below 1, not {min_score!r}")
-
-
-def in_widest_type(values: Tensor) -> Tensor:
-    """The values in float64, in which long sums stay exact, or in the widest type that their device has."""
-    # MPS is the one without float64
-    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
 
 
 def class_logits(logits: Tensor) -> Tensor:

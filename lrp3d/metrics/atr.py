@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import SIGMA
-from lrp3d.metrics.aggregation import Aggregate, aggregate, class_logits, in_widest_type, mean_matrix, select
-from lrp3d.values import check_real, is_number, whole_numbers
+from lrp3d.metrics.aggregation import Aggregate, aggregate, class_logits, mean_matrix, select
+from lrp3d.values import check_real, in_widest_type, is_number, whole_numbers
 
 __all__ = [
     "Aggregate",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lrp3d.values import in_widest_type
+
 
 def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     """Differences between logits, with zeros where they are no more than rounding.
@@ -18,10 +20,10 @@ def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     tensor([[0.5000, 0.0000]])
     """
     share = 1e-12 if logits.dtype == torch.float64 else max(1e-6, 8 * torch.finfo(logits.dtype).eps)
-    least = (share * logits.double().abs().amax(1)).to(differences.device)
+    least = (share * in_widest_type(logits).abs().amax(1)).to(differences.device)
     return differences.masked_fill(differences.abs() <= least.view(-1, *[1] * (differences.dim() - 1)), 0)
 
 
 def frame_scores(matrix: Tensor) -> Tensor:
     """One score per frame (b, t): the sum of its column, which is what the frame contributed to the clip's logit."""
-    return matrix.double().sum(1)
+    return in_widest_type(matrix).sum(1)

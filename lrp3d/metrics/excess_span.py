@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.metrics.atr import frame_windows
-from lrp3d.values import check_real
+from lrp3d.values import check_real, in_widest_type
 
 SPAN_SHARE = 0.8  # chosen on one seed of the bench in docs/meaning.md; the other seeds confirm it
 SIGMA = SPAN_SHARE  # its former name
@@ -87,8 +87,9 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
     unknown = ~(matrix.isfinite() & reference.isfinite()).all((1, 2))  # (b,)
     # Zeros there keep the search for the shortest segment defined.
     is_counted = (matrix.sum(-1, keepdim=True) > 0) & ~unknown[:, None, None]
-    above = torch.where(is_counted, matrix.double() - reference.double(), 0.0).clamp(min=0)  # (b, n, t)
-    total = torch.where(is_counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
+    matrix, reference = in_widest_type(matrix), in_widest_type(reference)
+    above = torch.where(is_counted, matrix - reference, 0.0).clamp(min=0)  # (b, n, t)
+    total = torch.where(is_counted, matrix, 0.0).clamp(min=0).sum((1, 2))
     frames = above.sum(1)  # (b, t)
     # The shortest segment that holds enough is the shortest of the windows of all frames.
     square = frames[:, None].expand(-1, frames.shape[1], -1)  # (b, t, t)
@@ -96,7 +97,7 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
     best = (last - first).argmin(-1, keepdim=True)  # (b, 1)
     first, last = first.gather(-1, best).squeeze(-1), last.gather(-1, best).squeeze(-1)
     defined = frames.sum(-1) > 0
-    span = (last - first + 1).double().masked_fill(~defined, torch.nan)
+    span = in_widest_type(last - first + 1).masked_fill(~defined, torch.nan)
     share = torch.where(total > 0, frames.sum(-1) / total, 0.0).clamp(max=1)
     whole = unknown | ~defined
     return ExcessSpan(

@@ -5,7 +5,8 @@ The files are families of functions: `activation` (also choices and dropout), `a
 `patches` (cut out and laid over each other), `pooling`, `products` (of signals with constants and with each other:
 elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids, offsets, deformable convolution),
 `statistics` (variances and norms), `writes` (into slices and at indices, changed copies, selections). The building
-blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`; `bilinear_in`, for whatever is linear in each of two
+blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`; `copies` recognises means and copies along axes, however
+they are written; `bilinear_in`, for whatever is linear in each of two
 signals, stands with the products, whose decision which factor weighs it shares. Importing this package registers every
 function that lrp3d knows. A new one goes into the file of its family, or into your own code through
 `lrp3d.register_operation`.

@@ -299,6 +299,13 @@ def both_nonnegative(*tensors: Any) -> bool:
     return True
 
 
+def dense(x: Any) -> Any:
+    """A constant with a layout of its own (the sparse matrix of a graph) as a plain tensor; all else as it is."""
+    if isinstance(x, Tensor) and x.layout != torch.strided and is_constant(x):
+        return x.to_dense()
+    return x
+
+
 def tensor_of(x: Any, like: Tensor) -> Tensor:
     """`x` itself if it is a tensor; a number as one, of the type and on the device of `like`."""
     return x if isinstance(x, Tensor) else like.new_tensor(x)

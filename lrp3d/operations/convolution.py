@@ -15,7 +15,7 @@ from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, FullyConnected
 from lrp3d.operations import products
 from lrp3d.operations.arithmetic import add
-from lrp3d.operations.blocks import Operand, rearranged, shares
+from lrp3d.operations.blocks import Operand, dense, rearranged, shares
 from lrp3d.operations.padding import pad
 from lrp3d.operations.products import weighed_by_kernel
 from lrp3d.registry import active_tracer, register_operation
@@ -133,6 +133,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if active_tracer().is_signal(weight):
         output = products.matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)
         return output if bias is None else add(output, bias.detach())
+    weight = dense(weight)
     output = matmul.linear_as_the_model(input, weight, bias)
     bias = None if bias is None else bias.detach()
     return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)

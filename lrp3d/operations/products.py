@@ -25,6 +25,7 @@ from lrp3d.operations.blocks import (
     Operand,
     attach,
     both_nonnegative,
+    dense,
     factor_of,
     is_constant,
     passes,
@@ -224,13 +225,14 @@ def contraction(
     return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(weight_index, reason))
 
 
-_MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv]
+_MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv, torch.sparse.mm]
 _MATRIX_PRODUCTS += [Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Tensor.mv]
 
 
 @register_operation(_MATRIX_PRODUCTS)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """A product of matrices: of a signal and a constant, or of two signals, one of which may be the weight."""
+    input, other = dense(input), dense(other)
     for x, weights, axis in ((input, other, -1), (other, input, -2)):
         if _is_one_value(weights, axis) and x.dim() > 1 and not is_constant(x):
             with active_tracer().part("weighed"):

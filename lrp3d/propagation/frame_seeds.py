@@ -17,7 +17,8 @@ class NoFrameLogits(ValueError):
     def __init__(self, reason: str):
         self.reason = reason
         super().__init__(
-            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
+            f"no temporal relevance here: {reason}. lrp3d.explain with temporal=False explains the clip alone. "
+            f"{MEASURED}"
         )
 
     def __reduce__(self) -> tuple[type[NoFrameLogits], tuple[str]]:

@@ -38,9 +38,9 @@ def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
     return x.new_zeros(shape).index_add(axis, torch.arange(size, device=x.device) * blocks // size, x)
 
 
-def logits_in_blocks(logits: Tensor, seeds: FrameSeeds) -> Tensor:
-    """Sums frame logits (b, n) to (b, blocks), as the rows of the matrix of these seeds are summed."""
-    return logits if seeds.blocks is None else block_sum(logits, 1, seeds.blocks) * seeds.share
+def in_blocks(of_seeds: Tensor, seeds: FrameSeeds) -> Tensor:
+    """Sums what belongs to seeds, as frame logits (b, n) do, to (b, blocks, ...), as rows of the matrix are summed."""
+    return of_seeds if seeds.blocks is None else block_sum(of_seeds, 1, seeds.blocks) * seeds.share
 
 
 def on_one_clock(frames: list[Tensor]) -> Tensor:
@@ -92,4 +92,4 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
             )
         return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)
     n = logits.shape[1] if seeds.blocks is None else seeds.blocks
-    return TemporalRelevance(logits_in_blocks(logits, seeds), block_sum(block_sum(rows, 2, n), 1, n) * seeds.share)
+    return TemporalRelevance(in_blocks(logits, seeds), block_sum(block_sum(rows, 2, n), 1, n) * seeds.share)

@@ -47,6 +47,7 @@ from lrp3d.steps.torch_nodes import picks_by_clip
 from lrp3d.steps.writes import Written
 from lrp3d.tracing.advice import FOREIGN
 from lrp3d.transfer import numbers, placed
+from lrp3d.values import in_widest_type
 
 
 class Entries(NamedTuple):
@@ -261,7 +262,7 @@ def _by_labels(
 ) -> list[list[bool]]:
     """The same for many entries at once: each carries its number down. Empty where an operation mixes numbers."""
     device = entries.values.device
-    labels = torch.arange(entries.number, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - entries.axis))
+    labels = in_widest_type(torch.arange(entries.number, device=device)).reshape(-1, *[1] * (-1 - entries.axis))
     sums = []
     for power in range(3):
         seed = (labels**power).expand(entries.values.shape)

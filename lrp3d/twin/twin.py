@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
@@ -92,6 +93,7 @@ class Twin(nn.Module):
         self._answers: dict[Hashable, list[bool]] = {}
         """Answers to questions of earlier forwards about numbers, by the shapes of their inputs."""
 
+    @not_compiled
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
         check_outermost()
@@ -300,6 +302,7 @@ class Twin(nn.Module):
         )
 
 
+@not_compiled
 def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
     """Make the relevance twin of `model`: same outputs, shared parameters, and gradients that are relevance.
 
