@@ -11,26 +11,34 @@ per second. What there is no time for is named. `--device cpu --quick` shows tha
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
+from lrp3d.out_of_memory import free_cached_memory
 
 import lrp3d
-from benchmarks import matrix, precision
+from benchmarks import matrix
+from benchmarks.precision import deviation
 from benchmarks.timing import common, nets
 
-COLUMNS = ("what", "model", "frames", "contestant", "seconds", "over gradient", "peak MiB", "deviation %", "note")
+MEASURED = ("seconds", "over gradient", "peak MiB", "deviation %", "note")
+COLUMNS = ("what", "model", "frames", "contestant", "rounds to", *MEASURED)
+ROUNDED = {"highest": "float32", "high": "TF32"}
 LONG = 16  # frames; from there on other libraries are not waited for
 NOTES = (
     "equality: the GPU's explanation against the CPU's; deviation: greatest difference over the size of a row "
     "(matrix), or all differences over all relevance (map)",
-    "precision: against the GPU's own float32; bfloat16 is the model's own, whose relevance is computed in float32",
-    "matrix: seconds over those of one forward pass and N looped plain gradients; peak MiB beyond model and clip",
+    "precision: against the GPU's own float32; bfloat16 is the model's own, whose relevance is computed in float32; a "
+    "small random network, as with --quick, deviates most",
+    "matrix: seconds over those of one forward pass and N looped plain gradients; peak MiB beyond model and clip; all "
+    "contestants of a row's kind round alike, to float32 or to TF32",
     "the matrix of captum and zennit is 2 N equal passes, of which 4 are timed and scaled",
     "study: seconds per clip, decoding of H.264 videos included; resident: the clips are on the device before",
 )
@@ -64,7 +72,7 @@ def deviations(what: str, contestant: str, found: lrp3d.Explanation, exact: lrp3
     assert exact.matrix is not None
     assert isinstance(found.relevance, torch.Tensor)
     assert isinstance(exact.relevance, torch.Tensor)
-    greatest, _ = precision.deviation(found.matrix.cpu(), exact.matrix.cpu())
+    greatest, _ = deviation(found.matrix.cpu(), exact.matrix.cpu())
     yield {"what": what, "contestant": f"{contestant}, matrix", "deviation %": 100 * greatest}
     yield {
         "what": what,
@@ -100,7 +108,13 @@ def precisions(family: str, frames: int, size: int, device: torch.device, width:
 
 
 def speed(
-    family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int, clock: Clock
+    family: str,
+    frames: int,
+    options: argparse.Namespace,
+    device: torch.device,
+    width: int,
+    clock: Clock,
+    precision: str,
 ) -> Iterator[common.Row]:
     """The matrix by all means: seconds by rounds in turn, as long as there is time, and peak memory."""
     small = matrix._setup(family, frames, 32, device, width)
@@ -111,14 +125,14 @@ def speed(
     rows: dict[str, common.Row] = {}
     for name in wanted:
         try:
-            matrix.contestant(name, *small, 2)[0]()  # what loads lazily is loaded
-            run, factor = matrix.contestant(name, *setup, 4)
+            matrix.contestant(name, *small, 2, precision)[0]()  # what loads lazily is loaded
+            run, factor = matrix.contestant(name, *setup, 4, precision)
             memory = common.peak_memory(run, device)
         except torch.OutOfMemoryError:
-            yield {"contestant": name, "note": "does not fit into memory"}
+            yield {"contestant": name, "rounds to": ROUNDED[precision], "note": "does not fit into memory"}
             continue
         made[name] = run, factor
-        rows[name] = {"contestant": name, "peak MiB": common.mib(memory)}
+        rows[name] = {"contestant": name, "rounds to": ROUNDED[precision], "peak MiB": common.mib(memory)}
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(options.repeats):
         if clock.left < 0:
@@ -175,9 +189,9 @@ def parts(
         yield "precision", family, 8, partial(precisions, family, 8, options.size, device, width)
     for family in options.models:
         yield "first", family, 8, partial(first_and_next, family, 8, options.size, device, width)
-    for frames in options.frames:
-        for family in options.models:
-            yield "matrix", family, frames, partial(speed, family, frames, options, device, width, clock)
+    precisions_of_device = ROUNDED if device.type == "cuda" else ("highest",)
+    for precision, frames, family in itertools.product(precisions_of_device, options.frames, options.models):
+        yield "matrix", family, frames, partial(speed, family, frames, options, device, width, clock, precision)
     for family in options.models:
         for batch in (1, 4):
             yield "study", family, 8, partial(clips_per_second, family, 8, options, device, width, batch)
@@ -208,21 +222,36 @@ def main(argv: list[str] | None = None) -> common.Results:
     notes = [*NOTES, *(f"{name} is not installed and left out" for name in missing)]
     results = common.Results("gpu", "One GPU", options, device, columns=COLUMNS, notes=notes)
     clock = Clock(options.seconds)
-    for what, family, frames, run in parts(options, device, width, clock):
-        about = {"what": what, "model": family, "frames": frames}
-        if clock.left < 0:
-            results.add(about | {"note": "no time was left"})
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for row in run():
-                    results.add(about | row)
-        except (RuntimeError, ValueError, OSError) as error:  # the rest is measured all the same, and this is said
-            results.add(about | {"note": f"failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}"})
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    return results.write()
+    try:
+        for what, family, frames, run in parts(options, device, width, clock):
+            about = {"what": what, "model": family, "frames": frames}
+            if clock.left < 0:
+                results.add(about | {"note": "no time was left"})
+                continue
+            if not _measure(run, about, results):
+                break
+            results.write()
+    finally:
+        results.write()
+    return results
+
+
+def _measure(run: Callable[[], Iterator[common.Row]], about: common.Row, results: common.Results) -> bool:
+    """Adds the rows of one part; if it fails, the rest is measured all the same, unless the GPU itself has failed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for row in run():
+                results.add(about | row)
+    except Exception as error:
+        traceback.print_exc()
+        reason = (str(error).splitlines() or [""])[0][:200]
+        trace = traceback.format_exc()
+        results.add(about | {"note": f"failed: {type(error).__name__}: {reason}", "traceback": trace})
+        if "CUDA error" in str(error) and "out of memory" not in str(error):
+            return False  # nothing can be computed in this process any more
+    free_cached_memory(results.device)
+    return True
 
 
 if __name__ == "__main__":

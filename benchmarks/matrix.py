@@ -18,6 +18,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 import torch
+from lrp3d.compute.precision import matmul_precision
 from torch import Tensor
 
 import lrp3d
@@ -42,21 +43,37 @@ NOTES = (
 
 
 def contestant(
-    name: str, model: nets.Network, clip: Tensor, target: int, passes: int | None
+    name: str, model: nets.Network, clip: Tensor, target: int, passes: int | None, precision: str = "highest"
 ) -> tuple[Callable[[], Tensor], float]:
-    """What to run, and by how much its seconds are to be multiplied (not 1 where a peer does only some passes)."""
+    """What to run, and by how much its seconds are to be multiplied (not 1 where a peer does only some passes).
+
+    All contestants round products and convolutions alike: on a GPU torch's own default is TF32 for convolutions, which
+    `lrp3d.explain` uses with `precision="high"` alone.
+    """
+    run, factor = _contestant(name, model, clip, target, passes, precision)
+
+    def rounded_alike() -> Tensor:
+        with matmul_precision(precision, clip.device):
+            return run()
+
+    return rounded_alike, factor
+
+
+def _contestant(
+    name: str, model: nets.Network, clip: Tensor, target: int, passes: int | None, precision: str
+) -> tuple[Callable[[], Tensor], float]:
     n = clip.shape[2]
     chunk = CPU_VMAP_CHUNK if clip.device.type == "cpu" else None
     if name in common.PEERS:
         done = min(n, max(1, passes // 2)) if passes else n
         return getattr(peers, name)(model, clip, target, 2 * done), n / done
     makers: dict[str, Callable[[], Tensor]] = {
-        OWN: peers.ours(model, clip, target),
+        OWN: peers.ours(model, clip, target, precision),
         GRADIENT: peers.looped_gradient(model, clip, target),
         VMAPPED: peers.vmapped_gradient(model, clip, target, chunk),
         ONE_GRADIENT: functools.partial(_one_gradient, model, clip, target),
         WEIGHTS: functools.partial(_gradient_of_weights, model, clip, target),
-        UNTEMPORAL: functools.partial(_untemporal, lrp3d.convert(model), clip, target),
+        UNTEMPORAL: functools.partial(_untemporal, lrp3d.convert(model), clip, target, precision),
         "convert": functools.partial(_converted, model, clip),
     }
     return makers[name], 1.0
@@ -74,8 +91,8 @@ def _gradient_of_weights(model: nets.Network, clip: Tensor, target: int) -> Tens
     return torch.autograd.grad(model(clip)[0, target], list(model.parameters()))[0]
 
 
-def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int) -> Tensor:
-    relevance = lrp3d.explain(twin, clip, target, temporal=False).relevance
+def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int, precision: str) -> Tensor:
+    relevance = lrp3d.explain(twin, clip, target, temporal=False, precision=precision).relevance
     assert isinstance(relevance, Tensor)
     return relevance
 

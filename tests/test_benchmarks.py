@@ -361,3 +361,15 @@ def test_peers_compute_our_matrix_under_their_rules(peer, family):
     theirs = getattr(peers, peer)(model, clip, target)()
     ours = lrp3d.explain(model, clip, target, composite=RULES_OF_PEERS[peer]).matrix[0]
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-7)
+
+
+def test_a_part_that_fails_is_said_and_the_rest_is_measured(tmp_path, monkeypatch):
+    def failing(*args, **kwargs):
+        raise TypeError
+
+    monkeypatch.setattr(gpu, "first_and_next", failing)
+    rows = written(quick(gpu, tmp_path, "--device", "cpu"))
+    (failed,) = [row for row in rows if "failed" in str(row.get("note"))]
+    assert (failed["what"], failed["note"]) == ("first", "failed: TypeError: ")
+    assert "in failing" in failed["traceback"]
+    assert {"equality", "precision", "matrix", "study"} <= {row["what"] for row in rows}

@@ -129,8 +129,8 @@ def timed(run: Callable[[], Any], device: torch.device, clock: Callable[[], floa
 
 def synchronise(device: torch.device) -> None:
     """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device.type).synchronize()
 
 
 def per_call(run: Callable[[], Any], device: torch.device, at_least: float) -> float:
@@ -157,6 +157,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def peak_memory(run: Callable[[], Any], device: torch.device) -> int:
     """Bytes that `run` needs at its worst beyond what was there before it."""
     if device.type == "cuda":
+        gc.collect()  # what is freed while it runs would hide its peak
         synchronise(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

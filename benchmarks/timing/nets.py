@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
 import re
 from typing import Any
 
@@ -50,11 +52,17 @@ def network(family: str, frames: int, device: torch.device, width: int = 64) -> 
         return _swin().to(device)
     if not re.fullmatch(r"(I3D|TAM2D|TSN|TSM|S3D)-R\d+", family):
         raise ValueError(f"models are named like {' or '.join(FAMILIES)}, got {family!r}")
+    return copy.deepcopy(_settled(family, frames, width)).to(device)
+
+
+@functools.cache
+def _settled(family: str, frames: int, width: int) -> VideoModel:
+    """A model on the CPU, made once in a process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = lrp3d.models.build(f"{family}-f{frames}", num_classes=CLASSES, width=width)
         settle(model, torch.randn(2, 3, frames, 64, 64))
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().requires_grad_(False)
 
 
 class _FrameLogits(nn.Module):

@@ -224,12 +224,12 @@ def vmapped_gradient(model: Network, clip: Tensor, target: int, chunk: int | Non
 # ----------------------------------------------------------------------------------------------------- ours
 
 
-def ours(model: Network, clip: Tensor, target: int) -> Matrix:
+def ours(model: Network, clip: Tensor, target: int, precision: str = "highest") -> Matrix:
     """`lrp3d.explain` of a twin that is kept, as over the clips of a data set; the clip's own map included."""
     twin = lrp3d.convert(model)
 
     def run() -> Tensor:
-        matrix = lrp3d.explain(twin, clip, target).matrix
+        matrix = lrp3d.explain(twin, clip, target, precision=precision).matrix
         assert matrix is not None
         return matrix[0]
 
