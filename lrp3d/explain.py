@@ -334,9 +334,9 @@ def _explanation(
 ) -> Explanation:
     """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
-    totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
     finite = torch.stack([m.isfinite().all() for m in signed]).all()
-    finite, reached, *flows = numbers([finite, torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
+    reached = torch.stack([m.flatten(1).any(1) for m in signed]).any(0)
+    finite, reached, *flows = numbers([finite, reached, *clips.flows.values()])
     check_relevance(bool(finite))
     warn_of_nothing(~reached.bool(), clips)
     return Explanation(
@@ -348,8 +348,8 @@ def _explanation(
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
         conservation=clips.conservation(signed),
         ledger=Ledger(
-            LedgerEntry(step.name, str(step.rule), float(into), float(out))
-            for step, into, out in zip(clips.flows, flows[::2], flows[1::2], strict=True)
+            LedgerEntry(step.name, str(step.rule), *flow.tolist())
+            for step, flow in zip(clips.flows, flows, strict=True)
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,

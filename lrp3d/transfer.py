@@ -7,6 +7,7 @@ the GPU is idle until new work is queued. Therefore values are gathered and read
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ def numbers(tensors: Sequence[Tensor]) -> list[Tensor]:
     kind = torch.float64
     if device.type == "mps":  # which has no float64
         kind = torch.float32
-    together = torch.cat([x.to(kind) for x in flat]).cpu().double()
+    alike = [torch.cat(list(of_type)).to(kind) for _, of_type in groupby(flat, lambda x: x.dtype)]
+    together = torch.cat(alike).cpu().double()
     parts = together.split([x.numel() for x in tensors])
     return [part.reshape(x.shape) for part, x in zip(parts, tensors, strict=True)]
 

@@ -9,6 +9,7 @@ import shlex
 _PHRASES = {
     "lrp3d.inspect(model, clip)": "lrp3d inspect",
     "pass temporal=False": "use lrp3d explain",
+    "lrp3d.explain with temporal=False explains": "lrp3d explain explains",
     "contrastive=False": "--plain",
 }
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.

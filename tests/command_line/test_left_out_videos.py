@@ -1,5 +1,6 @@
 """Of several videos some are missing or broken: `check` and `prototypes` go on without them, and say so."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -97,10 +98,11 @@ def test_more_videos_than_are_taken_are_told(run, listed):
 def test_prototypes_holds_a_few_clips_at_a_time(run, with_holes, monkeypatch):
     """No more than a batch is read before it is explained."""
     order = []
-    read, explain = one_clip.read, lrp3d.prototypes.__globals__["explain"]
+    module = importlib.import_module("lrp3d.prototypes")
+    read, explain = one_clip.read, module.explain
     monkeypatch.setattr(one_clip, "read", lambda *given: order.append("read") or read(*given))
     noted = lambda *given, **options: order.append("explain") or explain(*given, **options)  # noqa: E731
-    monkeypatch.setitem(lrp3d.prototypes.__globals__, "explain", noted)
+    monkeypatch.setattr(module, "explain", noted)
     Path("list.csv").write_text("".join(f"v{number % 3}.npy {number}\n" for number in range(9)))
     assert run(*COMMANDS["prototypes"], *with_holes, "--target", "label")[0] == 0
     assert order == [*["read"] * 4, "explain", *["read"] * 4, "explain", "read", "explain"]

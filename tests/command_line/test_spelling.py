@@ -51,4 +51,4 @@ def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has
     model = ["--model", "networks:PooledFirst", "--size", 16]
     said = error(run, "explain", clip, *model, "--motion")
     assert said.endswith("leave out --motion to explain the clip as a whole\n")
-    assert "To explain the clip alone, use lrp3d explain." in error(run, "check", clip, *model)
+    assert "lrp3d explain explains the clip alone." in error(run, "check", clip, *model)
