@@ -63,8 +63,8 @@ def check_merge(merge: Any) -> None:
         raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
-def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
-    """Checks that the model is in evaluation mode, if the mode changes its output for this clip.
+def prepare_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
+    """Puts a twin in evaluation mode where the mode changes nothing, and refuses it where it changes the output.
 
     Modules in training mode that change nothing (a pool, a wrapper without parameters) get evaluation mode in the
     twin. With a seed, dropout may stay in training mode, because the caller wants it active.

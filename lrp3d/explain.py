@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,12 @@ from lrp3d.checks import (
     check_frames,
     check_logits,
     check_merge,
-    check_mode,
     check_numbers,
     check_options,
     check_relevance,
     check_seed,
     is_contrastive,
+    prepare_mode,
     targets_of,
 )
 from lrp3d.compiling import not_compiled
@@ -49,7 +49,7 @@ from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
 from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import twin_of
+from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.values import in_widest_type
 
 Clip = Tensor | Sequence[Tensor]
@@ -197,25 +197,14 @@ def explain(
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip, seed)
+    prepare_mode(twin, clip, seed)
     shares = None
     if draws:
-        on_noise = functools.partial(
-            explain,
-            target=0,
-            contrastive=contrastive,
-            input_range=input_range,
-            layout=layout,
-            output=output,
-            constants=constants,
-            merge=merge,
-            seed=seed,
-            chunk_size=chunk_size,
-            memory_budget=memory_budget,
-            precision=precision,
-        )
-        key = (contrastive, tuple(constants), output, merge, seed, precision)
-        shares = floor_shares(twin, pathways, layout, input_range, functools.partial(_matrix, on_noise), key, draws)
+        # Memory apart, the floor depends on all of these.
+        of_floor = {"contrastive": contrastive, "constants": constants, "output": output, "merge": merge, "seed": seed}
+        of_floor |= {"precision": precision}
+        room = {"chunk_size": chunk_size, "memory_budget": memory_budget}
+        shares = _floor_shares(twin, pathways, layout, input_range, draws, of_floor, room)
     own_types = no_autocast(pathways[0].device)
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
@@ -312,11 +301,24 @@ def _with_matrix(
     )
 
 
-def _matrix(explained: Callable[[nn.Module, Clip], Explanation], model: nn.Module, clip: Clip) -> Tensor:
-    """The matrix of an explanation, for the floor."""
-    matrix = explained(model, clip).matrix
-    assert matrix is not None
-    return matrix
+def _floor_shares(
+    twin: Twin,
+    pathways: Sequence[Tensor],
+    layout: str,
+    input_range: Range | Sequence[Range | None] | None,
+    draws: int,
+    options: Mapping[str, Any],
+    room: Mapping[str, Any],
+) -> Tensor:
+    """The shares (n, t) of the rows of the untrained network, each explained by `options`, within some memory."""
+
+    def matrix(model: nn.Module, clip: Clip) -> Tensor:
+        explained = explain(model, clip, 0, input_range=input_range, layout=layout, **options, **room)
+        assert explained.matrix is not None
+        return explained.matrix
+
+    key = tuple(tuple(value) if isinstance(value, list) else value for value in options.values())
+    return floor_shares(twin, pathways, layout, input_range, matrix, key, draws)
 
 
 def _floor_of(shares: Tensor, explanation: Explanation) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_numbers, check_seed
+from lrp3d.checks import check_axes, check_clip, check_logits, check_numbers, check_seed, prepare_mode
 from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
@@ -117,7 +117,7 @@ def inspect(
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip, seed)
+    prepare_mode(twin, clip, seed)
     read = partial(logits_of, output=output)
     record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
     check_logits(record.output, pathways, layout)

@@ -22,10 +22,10 @@ from lrp3d.checks import (
     check_frames,
     check_logits,
     check_merge,
-    check_mode,
     check_numbers,
     check_options,
     check_rows_of_logits,
+    prepare_mode,
     targets_of,
 )
 from lrp3d.compiling import not_compiled
@@ -38,7 +38,7 @@ from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
-from lrp3d.propagation.temporal_matrix import check_rows, in_blocks
+from lrp3d.propagation.temporal_matrix import check_row_count, in_blocks
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
@@ -80,7 +80,7 @@ def frame_logits(
     check_merge(merge)
     with _as_explain(clip):
         measurement = _Measurement(twin_of(model), layout, output, merge)
-        return measurement.check_rows(_ExactLogits.of_unchanged(measurement, clip, target)[0].logits, clip)
+        return measurement.checked_rows(_ExactLogits.of_unchanged(measurement, clip, target)[0].logits, clip)
 
 
 @not_compiled
@@ -156,7 +156,7 @@ def intervention_matrix(
         except (NoFrameLogits, UnsupportedOperation) as error:
             note = error.reason if isinstance(error, FramesInColumns) else ""
         if exact is not None:
-            measurement.check_rows(exact.logits, clip)
+            measurement.checked_rows(exact.logits, clip)
             at_once = clips_at_once(record, not exact.own, chunk_size)
             del record  # frees its memory for the measurement
             # Changed clips side by side have no frame logits where the forward folds frames before clips.
@@ -165,7 +165,7 @@ def intervention_matrix(
                     return _measure(exact, clip, size, occluder, value)
             note = "changed clips have no frame logits of their own, so the clip's logit is measured, in a single row"
         reference = _ForwardLogits.of_unchanged(measurement, clip, target, note)
-        measurement.check_rows(reference.logits, clip)
+        measurement.checked_rows(reference.logits, clip)
         return _measure(reference, clip, chunk_size or 1, occluder, value)
 
 
@@ -223,18 +223,18 @@ class _Measurement:
                     f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
                     + axes_hint(pathways, self.layout)
                 )
-        check_mode(self.twin, clip)
+        prepare_mode(self.twin, clip)
         return pathways
 
     def frames(self, pathways: list[Tensor], batch: int) -> int:
         """The number of frames of the fastest pathway."""
         return max(Layout(self.layout).sizes(x, batch)["t"] for x in pathways)
 
-    def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
+    def checked_rows(self, logits: Tensor, clip: Clip) -> Tensor:
         """The frame logits (b, n); raises NoFrameLogits if there are more of them than frames."""
         pathways = check_clip(clip, self.layout)
         hint = axes_hint(pathways, self.layout)
-        check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
+        check_row_count(logits.shape[1], self.frames(pathways, len(logits)), hint)
         return logits
 
     def frame_seeds(self, record: Trace, chosen: Chosen, frames: torch.Size | None) -> FrameSeeds:

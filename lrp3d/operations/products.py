@@ -60,12 +60,12 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
     if Weighs.STATISTIC not in ranks and choice is not None:
         return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
-        return ranks.index(max(ranks)), max(ranks).reason
+        return ranks.index(max(ranks)), max(ranks).label
     shapes = [own_shape(x) for x in (a, b)]
     if not summed and sum(copied := [shape != torch.broadcast_shapes(*shapes) for shape in shapes]) == 1:
         return copied.index(True), "copied along an axis"
     if ranks[0] != ranks[1]:
-        return ranks.index(max(ranks)), max(ranks).reason
+        return ranks.index(max(ranks)), max(ranks).label
     if summed and signals[0].nonnegative != signals[1].nonnegative:
         return (0 if signals[0].nonnegative else 1), "never negative"
     return None, ""

@@ -46,7 +46,7 @@ def check_clock(averages: list[TimeAverage]) -> None:
         )
 
 
-def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds: FrameSeeds, layout: str) -> None:
+def place_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds: FrameSeeds, layout: str) -> None:
     """Holds the rows against the logit and against the frames of the clip, and gives them their places in the clip."""
     averaged, logit = seeds.logits if seeds.averaged is None else seeds.averaged, chosen.of(record.output)
     single = len(record.entries) == 1

@@ -27,7 +27,7 @@ from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
-from lrp3d.propagation.frame_clock import check_clock, check_rows
+from lrp3d.propagation.frame_clock import check_clock, place_rows
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.frame_seeds import FrameSeeds as FrameSeeds
 from lrp3d.propagation.frame_seeds import FramesInColumns as FramesInColumns
@@ -220,7 +220,7 @@ def frame_seeds(
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    check_rows(record, chosen, averages, seeds, layout)
+    place_rows(record, chosen, averages, seeds, layout)
     return seeds
 
 

@@ -89,7 +89,7 @@ def found_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, layo
     """For each first layer whose shape says where time is, where the frames of the clip are.
 
     Empty if all of them take in the clip as it was given, with time where it is sought; and if the clip has fewer
-    frames than there are rows, where the layout is wrong as a whole (`temporal_matrix.check_rows`).
+    frames than there are rows, where the layout is wrong as a whole (`temporal_matrix.check_row_count`).
 
     Args:
         record: the forward pass of a single pathway.

@@ -53,7 +53,7 @@ def on_one_clock(frames: list[Tensor]) -> Tensor:
     return total
 
 
-def check_rows(rows: int, frames: int, hint: str) -> None:
+def check_row_count(rows: int, frames: int, hint: str) -> None:
     """Raises NoFrameLogits, with a hint from the clip's shape, if there are more frame logits than frames."""
     if rows > frames:
         raise NoFrameLogits(f"the model has {rows} frame logits for {frames} frames{hint}")
@@ -81,7 +81,7 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
         NoFrameLogits: if there are more frame logits than frames.
     """
     logits = seeds.logits
-    check_rows(logits.shape[1], rows.shape[2], hint)
+    check_row_count(logits.shape[1], rows.shape[2], hint)
     if scaled:
         rows = rows * row_scale(rows.sum(-1), logits)
     if seeds.positions is not None:

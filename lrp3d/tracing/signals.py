@@ -18,8 +18,8 @@ from lrp3d.tracing.trees import leaves, mapped
 class Weighs(IntEnum):
     """How much a signal looks like a weight: of two factors, the one that looks more like it is the weight."""
 
-    NOT = 0
-    """A feature, which others weight."""
+    FEATURE = 0
+    """What others weigh."""
     SIMILARITY = 1
     """A product of two features summed over an axis (queries and keys), or gates that went through a layer."""
     GATE = 2
@@ -28,9 +28,9 @@ class Weighs(IntEnum):
     """A norm's divisor or its parts (variance, reciprocal root): constant whatever the composite says."""
 
     @property
-    def reason(self) -> str:
+    def label(self) -> str:
         """The name that the inspection shows."""
-        return {0: "feature", 1: "similarity", 2: "gate", 3: "statistic"}[int(self)]
+        return self.name.lower()
 
 
 class Product(NamedTuple):
@@ -56,7 +56,7 @@ class Signal:
     is_input: Tensor | None = None
     """0 where values are constants that the model wrote next to the signal, such as padding; None if all are inputs."""
     nonnegative: bool = False
-    weighs: Weighs = Weighs.NOT
+    weighs: Weighs = Weighs.FEATURE
     """How much it looks like a weight in a product with another signal."""
     product: Product | None = None
     """How two signals were multiplied here, value by value: summed over an axis next, that is a product of matrices."""
@@ -193,4 +193,4 @@ class Signals:
 
 def least(signals: list[Signal]) -> Weighs:
     """How much a sum or a rearrangement of signals looks like a weight: no more than any of them."""
-    return min((signal.weighs for signal in signals), default=Weighs.NOT)
+    return min((signal.weighs for signal in signals), default=Weighs.FEATURE)

@@ -117,7 +117,7 @@ class Tracer(Recorder, TorchFunctionMode):
                     return cast(Tensor, self._perform(handler_of(overwritten), (value, write.value, shared), {}))
         signals = [x for x in (value, write.value) if self.is_signal(x)]
         if not signals:
-            raise UnsupportedOperation([f"{self._module() or 'the forward'} (in-place): {STALE}"])
+            raise UnsupportedOperation([f"{self.place} (in-place): {STALE}"])
         return self.refuse(STALE, value.detach(), signals)
 
     def forget_writes(self) -> None:
@@ -188,13 +188,13 @@ class Tracer(Recorder, TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _DERIVATIVES:
-            raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
+            raise UnsupportedOperation([f"{self.place} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in leaves(args, kwargs)):
             out = func(*args, **kwargs)  # torch.no_grad() also arrives here
             self.first_states.note(func, args, kwargs, out)
             return out
         if any(self._is_transformed(x) for x in leaves(args, kwargs)):
-            raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
+            raise UnsupportedOperation([f"{self.place} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             self._note_reading(func, args, kwargs)
             with torch._C.DisableTorchFunction(), torch.no_grad():
@@ -218,7 +218,7 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def _note_reading(self, func: Any, args: Any, kwargs: Any) -> None:
         """Notes that values of a signal leave torch; whatever comes back of them is a constant to the graph."""
-        place = f"{self._module() or 'the forward'} ({plain_name(func)})"
+        place = f"{self.place} ({plain_name(func)})"
         if plain_name(func) in READS_VALUES and place not in self.read_out and self._touches_signal(args, kwargs):
             self.read_out.append(place)
 
@@ -399,12 +399,14 @@ class Tracer(Recorder, TorchFunctionMode):
             return self._tape.replay(inputs, self.token(output), self._call_again, keep)
 
     def _call_again(self, call: Call, args: Any, kwargs: Any) -> Any:
-        self._scopes += [call.scope] if call.scope else []
+        if call.scope is not None:
+            self._scopes.append(call.scope)
         try:
             with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
                 return self._perform(call.handler, args, kwargs, call.func)
         finally:
-            self._scopes.pop() if call.scope else None
+            if call.scope is not None:
+                self._scopes.pop()
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:

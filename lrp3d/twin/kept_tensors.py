@@ -14,7 +14,7 @@ from lrp3d.transfer import answers
 
 
 @contextmanager
-def same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
+def restored_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     """After this block, every tensor has the memory, the gradient and the `requires_grad` that it had before."""
     # A tracer would follow every look at a tensor, which takes longer than a small forward, and would return what the
     # tensors became in the forward.
@@ -35,11 +35,11 @@ def same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
+def restored_values(tensors: Sequence[Tensor]) -> Iterator[None]:
     """The same, and every tensor that is no parameter has the values that it had before."""
     copies = [(x, _version(x), x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
     try:
-        with same_tensors(tensors):
+        with restored_tensors(tensors):
             yield
     finally:
         with torch.no_grad():

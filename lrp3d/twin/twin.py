@@ -33,7 +33,7 @@ from lrp3d.twin.copying import Copier
 from lrp3d.twin.entered_clips import EnteredClips
 from lrp3d.twin.given import module_of, original_code, programs_in, without_wrappers
 from lrp3d.twin.kept_state import KeptState
-from lrp3d.twin.kept_tensors import same_tensors, same_values
+from lrp3d.twin.kept_tensors import restored_tensors, restored_values
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range
@@ -110,7 +110,7 @@ class Twin(nn.Module):
     @contextmanager
     def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
         """After this block, the model and the random generators are as before, but parameters may have other values."""
-        with kept_random_state(device, seed), same_values(self._own), self._state:
+        with kept_random_state(device, seed), restored_values(self._own), self._state:
             yield
 
     def record(
@@ -209,7 +209,7 @@ class Twin(nn.Module):
         with kept_random_state(device, seed):
             draws = Draws(device, self._generators)
             own_types = torch.autocast(device.type, enabled=False)
-            with run, own_types, same_tensors(self._own), self._state, original_code():
+            with run, own_types, restored_tensors(self._own), self._state, original_code():
                 output = call_model(self.model, inputs, layout)
                 output = output if read is None else read(output)
             drew = bool(draws)
