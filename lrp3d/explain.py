@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_par
 from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
 from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
 from lrp3d.steps.factor import Released, kept
+from lrp3d.steps.zero_denominators import ZeroDenominators, ZerosMatter, asked, asking
 from lrp3d.transfer import numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
@@ -78,8 +80,21 @@ def _again_if_released(function: Callable[P, Explanation]) -> Callable[P, Explan
     return explain
 
 
+def _again_if_zeros_matter(function: Callable[P, Explanation]) -> Callable[P, Explanation]:
+    """Calls the function again where relevance arrived at denominators that were not looked at."""
+
+    @functools.wraps(function)
+    def explain(*args: P.args, **kwargs: P.kwargs) -> Explanation:
+        while True:
+            with contextlib.suppress(ZerosMatter):
+                return function(*args, **kwargs)
+
+    return explain
+
+
 @not_compiled
 @_again_if_released
+@_again_if_zeros_matter
 def explain(
     model: nn.Module,
     clip: Clip,
@@ -206,8 +221,13 @@ def explain(
         room = {"chunk_size": chunk_size, "memory_budget": memory_budget}
         shares = _floor_shares(twin, pathways, layout, input_range, draws, of_floor, room)
     own_types = no_autocast(pathways[0].device)
+    shapes = tuple((tuple(x.shape), x.dtype, x.device) for x in pathways)
+    kind = (*shapes, layout, contrastive, temporal, merge, motion, bool(channels), against is not None, seed)
+    # Of a model that is converted for one clip, nothing is known yet.
+    is_known = model is twin and pathways[0].device.type != "cpu"
+    zeros = asking(ZeroDenominators(twin.zero_denominators, kind) if is_known else None)
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
-    with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
+    with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding, zeros:
         read = Reader(output)
         options = (input_range, layout, contrastive, read, constants, seed, (*layer_patterns, *channels))
         record = twin.record((clip,), *options)
@@ -338,7 +358,12 @@ def _explanation(
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     finite = torch.stack([m.isfinite().all() for m in signed]).all()
     reached = torch.stack([m.flatten(1).any(1) for m in signed]).any(0)
-    finite, reached, *flows = numbers([finite, reached, *clips.flows.values()])
+    conservation = clips.conservation(signed)  # before numbers are read, as it propagates too
+    questions = asked()
+    zeros = torch.stack(questions.questions) if questions is not None and questions.questions else reached[:0]
+    finite, reached, zeros, *flows = numbers([finite, reached, zeros, *clips.flows.values()])
+    if questions is not None:
+        questions.confirm(zeros.bool().tolist())
     check_relevance(bool(finite))
     warn_of_nothing(~reached.bool(), clips)
     return Explanation(
@@ -348,7 +373,7 @@ def _explanation(
         against=clips.chosen.against,
         relevance=maps[0] if clips.single else maps,
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
-        conservation=clips.conservation(signed),
+        conservation=conservation,
         ledger=Ledger(
             LedgerEntry(step.name, str(step.rule), *flow.tolist())
             for step, flow in zip(clips.flows, flows, strict=True)

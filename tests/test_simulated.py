@@ -244,3 +244,38 @@ def test_the_device_counts_what_a_gpu_would_be_waited_for(ask):
     with simulated.device() as waits:
         ask(simulated.moved(torch.ones(3)))
     assert waits.count == 1
+
+
+class TwoFeatures(nn.Module):
+    """One class has a negative weight for each of two features, which are the means of two channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(2, 2, 1, bias=False), nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.eye(2).view(2, 2, 1, 1, 1))
+            self.fc.weight.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+
+    def forward(self, clip):
+        return self.fc(self.conv(clip).relu().mean((2, 3, 4)))
+
+
+def test_what_a_twin_knows_of_zero_denominators_is_confirmed_for_every_clip():
+    """Where nothing speaks for a class, what its logit is goes to all inputs alike; a twin may not expect that."""
+    usual, unusual = torch.rand(1, 2, 2, 4, 4), torch.rand(1, 2, 2, 4, 4)
+    unusual[:, 0] = 0
+    options = {"target": 0, "contrastive": False, "input_range": (0, 1)}
+    expected = [lrp3d.explain(TwoFeatures().eval(), clip, **options) for clip in (usual, unusual, usual)]
+    with simulated.device() as waits:
+        twin = lrp3d.convert(simulated.moved(TwoFeatures().eval()))
+        lrp3d.explain(twin, simulated.moved(usual), **options)
+        (known,) = twin.zero_denominators.values()
+        before = sum(known)
+        found = [lrp3d.explain(twin, simulated.moved(clip), **options) for clip in (usual, unusual, usual)]
+        (known,) = twin.zero_denominators.values()
+    assert before < sum(known) <= len(known)
+    assert not waits.inside
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(simulated.at_home(one.relevance), other.relevance, 1e-4, 1e-6)
+        assert torch.allclose(simulated.at_home(one.matrix), other.matrix, 1e-4, 1e-6)
+        assert one.ledger.absorbed == pytest.approx(other.ledger.absorbed, abs=1e-5)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
+from lrp3d.steps.zero_denominators import may_matter
 
 
 def coefficients(
@@ -44,7 +45,7 @@ def coefficients(
                 empty = empty if bool(empty.any()) else None
     if not (isinstance(coefficient, float) and coefficient == 1.0):
         quotient.mul_(coefficient)
-    if empty is None:
+    if empty is None or (z.device.type != "cpu" and not may_matter(empty, factor)):
         return quotient, None
     equal = torch.where(empty, 1 / count().clamp(min=torch.finfo(z.dtype).tiny), 0.0).mul_(coefficient)
     return quotient, equal if factor is None else equal.mul_(factor)

@@ -87,6 +87,8 @@ class Twin(nn.Module):
         self.memory: Memory = Memory()
         self.floors: dict[Hashable, Tensor] = Floors()
         """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
+        self.zero_denominators: dict[Hashable, list[bool]] = {}
+        """Where relevance arrived at denominators of zero, by the kind of explanation (`steps.zero_denominators`)."""
         self._generators = copier.generators
         self._alive = copier.alive
         self._state = KeptState(copier.made)
