@@ -21,7 +21,7 @@ from lrp3d.propagation.chunks import Chunks, rows_in_chunks
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.one_side import below_classifiers, one_side
-from lrp3d.propagation.propagate import Flow, Start, propagate, step_propagation
+from lrp3d.propagation.propagate import Flow, Start, joined, propagate, step_propagation
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
@@ -155,14 +155,18 @@ class ClipRelevance:
         of_chunks = [
             partial(self._chunk, seeds, slice(start, start + chunks.size)) for start in range(0, n, chunks.size)
         ]
-        first = [of_chunks.pop(0)()] if seeds.additive else []
+        goes_with_others = self._judges_one_side and self.logits.device.type != "cpu"
+        if goes_with_others:  # a GPU takes no longer for one seed more, but as long for one alone as for a chunk
+            of_chunks[0] = partial(self._chunk, seeds, slice(0, chunks.size), with_one_side=True)
+        first = [of_chunks.pop(0)()] if seeds.additive or goes_with_others else []
         tasks: list[Callable[[], _Chunk | Tensor]] = [*of_chunks]
-        if self._judges_one_side:
+        judges_first = self._judges_one_side and not goes_with_others
+        if judges_first:
             # First of all, as it takes longest: its relevance is in all frames at every layer.
             tasks.insert(0, lambda: self._one_side)
         rows: list[Tensor] = []
         with closing(results_of(tasks, chunks.at_once)) as results:
-            if self._judges_one_side:
+            if judges_first:
                 next(results)
             for _ in bar(range(len(first) + len(of_chunks)), "chunk", progress):
                 chunk = cast(_Chunk, first.pop() if first else next(results))
@@ -174,13 +178,26 @@ class ClipRelevance:
                 rows.append(chunk.rows)
         return torch.cat(rows).transpose(0, 1), cast(list[Tensor], total)
 
-    def _chunk(self, seeds: FrameSeeds, chunk: slice) -> _Chunk:
-        """Some of the rows. The ledger is filled by them only if the clip's logit is the mean of all."""
+    def _chunk(self, seeds: FrameSeeds, chunk: slice, with_one_side: bool = False) -> _Chunk:
+        """Some of the rows. The ledger is filled by them only if the clip's logit is the mean of all.
+
+        Args:
+            seeds: of all rows.
+            chunk: which of them go together.
+            with_one_side: whether the seed of `_one_side` goes with them, as the last one.
+        """
         n = seeds.logits.shape[1]
         flows: list[Flow] = []
         outlet_relevance: dict[str, Tensor] = {}
         starts = [start.chunk(chunk) for start in seeds.starts]
+        if with_one_side:
+            starts = joined(starts, self._starts_of_one_side())
         maps = self._propagate(starts, flows if seeds.additive else None, outlet_relevance)  # each (s, *pathway)
+        if with_one_side:
+            self._one_side = self._sums([m[-1] for m in maps])
+            maps = [m[:-1] for m in maps]
+            flows = [Flow(flow.step, flow.relevance_in[:-1], flow.relevance_out[:-1]) for flow in flows]
+            outlet_relevance = {name: relevance[:-1] for name, relevance in outlet_relevance.items()}
         return _Chunk(
             self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))),
             [m.sum(0) / n for m in maps] if seeds.additive else [],
@@ -299,8 +316,11 @@ class ClipRelevance:
     @cached_property
     def _one_side(self) -> Tensor:
         """The sum (b,) of each clip's relevance for its own class alone."""
+        return self._sums([m[0] for m in self._propagate(self._starts_of_one_side(), None)])
+
+    def _starts_of_one_side(self) -> list[Start]:
         seed = self.chosen.alone.seed(self.logits, self.settings.contrastive).to(self.settings.dtype)
-        return self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
+        return one_side(self.record.output, seed)
 
     def _sums(self, maps: Sequence[Tensor]) -> Tensor:
         """The sum (b,) of each clip's maps."""

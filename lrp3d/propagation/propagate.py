@@ -46,6 +46,19 @@ class Start:
         return Start(self.edge, self.relevance[rows])
 
 
+def joined(starts: Sequence[Start], others: Sequence[Start]) -> list[Start]:
+    """The starts of seeds and of others, which come after them: none has relevance where only the others start."""
+    first, last = starts[0].relevance, others[0].relevance
+    by_edge: dict[Edge, list[Tensor]] = {}
+    for start in starts:
+        by_edge[start.edge] = [start.relevance, start.relevance.new_zeros(len(last), *start.relevance.shape[1:])]
+    for start in others:
+        nothing = start.relevance.new_zeros(len(first), *start.relevance.shape[1:])
+        of_first = by_edge.get(start.edge, [nothing])[0]
+        by_edge[start.edge] = [of_first, start.relevance.to(of_first)]
+    return [Start(edge, torch.cat([one.to(last), other.to(last)])) for edge, (one, other) in by_edge.items()]
+
+
 @dataclass
 class _Arrivals:
     """The relevance that waits at a node, by the number of the node's output."""
