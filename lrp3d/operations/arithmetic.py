@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
+from lrp3d.operations.activation import where
 from lrp3d.operations.blocks import (
     Operand,
     both_nonnegative,
@@ -195,6 +196,32 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`torch.sum` over some or all axes."""
     return _reduce(input, dim, keepdim, False, dtype)
+
+
+@register_operation([torch.nansum, Tensor.nansum])
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.nansum`: zeros in place of what is no number, which are constants as in `nan_to_num`."""
+    return _reduce(_numbers(input, torch.isnan(input)), dim, keepdim, False, dtype)
+
+
+@register_operation([torch.nanmean, Tensor.nanmean])
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.nanmean`: the sum of what is a number, divided by how many there are, which is constant."""
+    holes = torch.isnan(input)
+    numbers = _numbers(input, holes)
+    if numbers is input:
+        return _reduce(input, dim, keepdim, True, dtype)
+    count = (~holes).sum(axes_from_the_end(input, dim), keepdim)
+    return div(_reduce(numbers, dim, keepdim, False, dtype), count)
+
+
+def _numbers(x: Tensor, holes: Tensor) -> Tensor:
+    """A signal with zeros for its holes, which are constants; the signal itself if it has none."""
+    run = active_tracer()
+    if run.answers((~holes).all()):
+        return x
+    with run.part("numbers"):
+        return where(holes, 0.0, x)
 
 
 @register_operation([torch.cumsum, Tensor.cumsum])

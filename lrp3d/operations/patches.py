@@ -1,4 +1,4 @@
-"""Overlapping patches: cut out of images (`F.unfold`) or along an axis (`Tensor.unfold`), and laid over each other (`fold`)."""
+"""Overlapping patches: cut out of images (`F.unfold`) or along an axis (`Tensor.unfold`), and laid over each other."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 def windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """`Tensor.unfold`: windows along one axis, as a view.
 
-    The view is the one that torch makes, by its strides: the node that `unfold` leaves in torch's graph warns of its own
-    slowness wherever several seeds go through it at once.
+    The view is the one that torch makes, by its strides: the node that `unfold` leaves in torch's graph warns of its
+    own slowness wherever several seeds go through it at once.
     """
 
     def function(x: Tensor) -> Tensor:

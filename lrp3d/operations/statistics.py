@@ -1,4 +1,4 @@
-"""Statistics of a signal over axes (variance, norms) and divisions by them.
+"""Statistics of a signal over axes (variance, norms, products) and divisions by them.
 
 A statistic is usually the divisor of a signal, and then constant to relevance. Where it is a feature itself (the norm
 of a difference of frames, in PAN), relevance is shared in proportion to what each value contributed to it.
@@ -152,6 +152,19 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         return (x - x.amax(dim, keepdim=True)).exp()
 
     return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), contributions)
+
+
+@register_operation([torch.prod, Tensor.prod])
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.prod`: every factor gets the same part, as in a product of two features (uniform rule)."""
+    signal = active_tracer().signals[input]
+
+    def function(x: Tensor) -> Tensor:
+        product: Tensor = torch.prod(x, dtype=dtype) if dim is None else torch.prod(x, dim, keepdim, dtype=dtype)
+        return product
+
+    properties = {"nonnegative": signal.nonnegative, "weighs": signal.weighs}
+    return _statistic(input, dim, function, torch.ones_like, **properties)
 
 
 @register_operation(F.cosine_similarity)

@@ -79,16 +79,15 @@ PRODUCTS = {
     "reciprocal": lambda x: 1 / (3 + x.relu()),
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: torch.log_softmax(x, 1),
-    "sort": lambda x: x.sort(1)[0],
+    "cumulated log-sum-exp": lambda x: x.logcumsumexp(1),
     "exp": lambda x: x.exp(),
-    "prod": lambda x: x.prod(1),
     "cumprod": lambda x: x.cumprod(1),
     "sign": lambda x: x.sign(),
     "largest scattered": lambda x: x.scatter_reduce(1, torch.zeros(X.shape, dtype=torch.long), x, "amax"),
     "scattered and multiplied": lambda x: x.scatter(1, torch.zeros(X.shape, dtype=torch.long), 2.0, reduce="multiply"),
     "detach": lambda x: x.detach() * 1.0,
     "no_grad": lambda x: _without_gradient(x),
-    "median": lambda x: x.median(1)[0],
+    "log": lambda x: (x.abs() + 1).log(),
     "fft": lambda x: torch.fft.fft(x).real,
     "to numpy": lambda x: torch.from_numpy(x.detach().numpy().copy()),
     "checkpoint": lambda x: torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True),
@@ -174,3 +173,33 @@ def test_what_is_multiplied_by_zero_is_a_constant_whatever_the_zero_is(zero):
     _, r, found = twin_relevance(Net(lambda x: x[:, :1] * zero + x[:, 1:2]), X, None, "paper")
     close(found[:, :1], torch.zeros_like(found[:, :1]))
     close(found.sum(), r.sum())
+
+
+FACTORS = {
+    "two": (lambda x: x[:, :2].prod(1), lambda x: x[:, 0] * x[:, 1]),
+    "two, the axis kept": (lambda x: torch.prod(x[:, :2], 1, keepdim=True), lambda x: (x[:, 0] * x[:, 1])[:, None]),
+    "four": (lambda x: x.prod(1), lambda x: (x[:, 0] * x[:, 1]) * (x[:, 2] * x[:, 3])),
+    "stacked": (lambda x: torch.stack([x[:, 0], x[:, 2]], 3).prod(3), lambda x: x[:, 0] * x[:, 2]),
+    "everything": (lambda x: x[0, 0, 0, 0, :2].prod(), lambda x: x[0, 0, 0, 0, 0] * x[0, 0, 0, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_the_factors_of_a_product_over_an_axis_take_the_same_part(name):
+    over_axis, by_hand = FACTORS[name]
+    _, r, found = twin_relevance(Net(over_axis), X)
+    close(found, twin_relevance(Net(by_hand), X, r)[2])
+    close(found.sum(), r.sum())
+
+
+def test_a_constant_among_the_factors_gets_nothing():
+    def padded(x):
+        return torch.cat([torch.full_like(x[:, :1], 2.0), x[:, :2]], 1).prod(1)
+
+    _, r, found = twin_relevance(Net(padded), X)
+    close(found[:, :2], torch.stack([r / 2, r / 2], 1))
+
+
+def test_a_product_of_gates_over_an_axis_is_a_gate():
+    _, r, found = twin_relevance(Net(lambda x: x * torch.sigmoid(x).prod(1, keepdim=True).expand_as(x)), X)
+    assert torch.equal(found, r)

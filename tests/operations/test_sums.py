@@ -231,3 +231,49 @@ def test_the_preset_epsilon_is_input_times_gradient_at_every_sum(name):
     wanted = torch.autograd.grad(net(x)[0, 0], x)[0] * CLIP
     found = lrp3d.explain(net, CLIP, 0, composite="epsilon", contrastive=False, temporal=False).relevance
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+HOLES = torch.rand(1, 3, 4, 6, 6, generator=torch.Generator().manual_seed(5)) < 0.3
+HOLES[:, 0] = HOLES[:, :, 0] = False  # some numbers in every sum
+
+
+def _with_holes(x):
+    return torch.where(HOLES, torch.nan, F.leaky_relu(x, 1.0))
+
+
+WITHOUT_HOLES = {
+    "nansum": (lambda x: x.nansum(2), lambda x: x.nan_to_num().sum(2)),
+    "nansum of everything": (lambda x: torch.nansum(x).view(1), lambda x: x.nan_to_num().sum().view(1)),
+    "nanmean": (lambda x: x.nanmean((2, 3)), lambda x: x.nan_to_num().sum((2, 3)) / (~x.isnan()).sum((2, 3))),
+    "nanmean keepdim": (
+        lambda x: torch.nanmean(x, 1, keepdim=True),
+        lambda x: x.nan_to_num().sum(1, True) / (~x.isnan()).sum(1, True),
+    ),
+}
+
+
+@pytest.mark.parametrize("holes", [True, False])
+@pytest.mark.parametrize("name", WITHOUT_HOLES)
+def test_what_is_no_number_gets_nothing_of_a_sum_of_the_others(name, holes):
+    called, by_hand = WITHOUT_HOLES[name]
+    maps = []
+    for function in (called, by_hand):
+        model = Net(lambda x, function=function: function(_with_holes(x) if holes else F.leaky_relu(x, 1.0)))
+        _, r, found = twin_relevance(model, CLIP, maps[0][0] if maps else None)
+        maps.append((r, found))
+    close(maps[0][1], maps[1][1])
+    close(maps[0][1].sum(), maps[0][0].sum())
+    if holes:
+        assert not maps[0][1][HOLES].any()
+
+
+def test_a_mean_of_numbers_over_time_has_the_frame_logits_of_a_mean():
+    def explained(pool):
+        torch.manual_seed(0)
+        layers = {"conv": nn.Conv3d(3, 6, 3, padding=1), "fc": nn.Linear(6, 5)}
+        net = Net(lambda self, x: self.fc(pool(self.conv(x).relu().mean((3, 4)))), **layers).eval()
+        return lrp3d.explain(net, CLIP, 0)
+
+    found, wanted = explained(lambda x: x.nanmean(2)), explained(lambda x: x.mean(2))
+    close(found.matrix, wanted.matrix)
+    close(found.relevance, wanted.relevance)
