@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
+from lrp3d.operations import by_hand
 from lrp3d.operations.activation import where
 from lrp3d.operations.blocks import (
     Operand,
@@ -40,6 +41,14 @@ def _add(a: Any, b: Any) -> Tensor:
     for x, mean in ((a, b), (b, a)):
         if (centred := _centred(x, mean, -1)) is not None:
             return centred
+    result = _sum(a, b)
+    for x, number in ((a, b), (b, a)):
+        if isinstance(number, (int, float)):
+            by_hand.plus(x, number, result)
+    return result
+
+
+def _sum(a: Any, b: Any) -> Tensor:
     run = active_tracer()
     output = a + b
     if is_constant(a) or is_constant(b):
@@ -166,6 +175,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     run = active_tracer()
     x = _in_type(x, dtype)
     axes = axes_from_the_end(x, dim)
+    exponent, asked = by_hand.exponent(x), axes
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
         with run.part("transposed"):
@@ -178,7 +188,10 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
     product = run.signals[x].product if run.is_signal(x) else None
     if product is None or not product.meets_along(axes):
-        return shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+        result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+        return by_hand.summed(
+            exponent, result, asked, lambda e: e.mean(asked, keepdim) if mean else e.sum(asked, keepdim)
+        )
     # Such as values that are weighed by attention, or queries times keys: a product of matrices in other words.
     result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x), of_products=True)
     if product.weight is None:
@@ -235,7 +248,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
 def neg(input: Tensor) -> Tensor:
     """`-input`."""
-    return passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
+    negated = passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
+    return by_hand.moved(input, negated, lambda end: -end)
 
 
 @register_operation([torch.positive, Tensor.positive, Tensor.__pos__])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lrp3d.operations.blocks import attach, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
+from lrp3d.operations.statistics import log_of_exponentials
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.tracing.advice import advice_for
@@ -53,8 +54,10 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
 
 @register_operation([torch.log, Tensor.log])
 def log(input: Tensor) -> Tensor:
-    """`torch.log` of probabilities, at the end of a network: what they were made of is explained."""
+    """`torch.log` of probabilities, at the end of a network: what they were made of is explained; and log-sum-exp."""
     run = active_tracer()
+    if (smooth_maximum := log_of_exponentials(input)) is not None:
+        return smooth_maximum
     output = refuse(torch.log(input), input, advice=advice_for(torch.log))
     made = run.probabilities.get(run.token(input))
     return output if made is None else run.note_probabilities(output, made.x)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute import kernels
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
+from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
     Operand,
     attach,
@@ -100,6 +101,8 @@ def mul(input: Any, other: Any) -> Tensor:
             return output.detach()
         nonnegative = both_nonnegative(input, other)
         product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
+        if isinstance(factor, (int, float)):
+            by_hand.moved(signal, product, lambda end: end * factor)
         return _masked(product, factor)
     run = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
@@ -164,7 +167,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
     if is_constant(other):
         nonnegative = both_nonnegative(input, other)
-        return passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
+        quotient = passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
+        if isinstance(other, (int, float)) and other:
+            by_hand.moved(input, quotient, lambda end: end / other)
+        return quotient
+    if isinstance(input, (int, float)) and input == 1 and (sigmoid := by_hand.reciprocal_sigmoid(other)) is not None:
+        return sigmoid
     output = input / other
     nonnegative = both_nonnegative(input, other)
     if is_constant(input):

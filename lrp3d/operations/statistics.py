@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.operations import by_hand
 from lrp3d.operations.activation import clamp_min
 from lrp3d.operations.arithmetic import add, axes_from_the_end, mean, sub, sum
 from lrp3d.operations.blocks import attach, refuse
@@ -147,11 +148,22 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 @register_operation([torch.logsumexp, Tensor.logsumexp])
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """A smooth maximum: shares in proportion to the exponentials."""
+    return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), _exponentials(dim))
 
+
+def _exponentials(dim: Any) -> Callable[[Tensor], Tensor]:
     def contributions(x: Tensor) -> Tensor:
         return (x - x.amax(dim, keepdim=True)).exp()
 
-    return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), contributions)
+    return contributions
+
+
+def log_of_exponentials(x: Tensor) -> Tensor | None:
+    """`log(x)` if `x` is a sum or a mean of exponentials, `exp(z).sum(dim)`: `logsumexp` by hand; else None."""
+    known = by_hand.sum_of_exponentials(x)
+    if known is None:
+        return None
+    return _statistic(known.of, known.axes, lambda z: known.function(z).log(), _exponentials(known.axes))
 
 
 @register_operation([torch.prod, Tensor.prod])

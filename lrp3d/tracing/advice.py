@@ -51,6 +51,11 @@ _ADVICE = {
         "is in the middle of a network and weighs no other signal, so relevance reaches it: composite='attnlrp' has a "
         "rule for that; at the end of a network it needs none"
     ),
+    "log": (
+        "is one of features, for which there is no rule, as it turns signs round below one: use "
+        "torch.logsumexp(x, dim) for the logarithm of a sum of exponentials, torch.log1p(x) where x is never negative, "
+        "or register a rule with lrp3d.register_operation"
+    ),
     "log_softmax": "may stand at the end of a network only, where what goes into it is explained",
     "lstm": RECURRENT,
     "gru": RECURRENT,
