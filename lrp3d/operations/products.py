@@ -257,13 +257,17 @@ def _is_one_value(weights: Tensor, axis: int) -> bool:
     """Whether a constant weighs all that it is multiplied with alike, so that the product is a sum or a mean.
 
     Args:
-        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left. A parameter is a layer's weight,
-            whatever its values are.
+        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left.
         axis: the axis of the other factor that is summed: -1 if that stands on the left, -2 if on the right.
     """
-    if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
-        return False
     if weights.dim() > 2 or (weights.dim() == 2 and weights.shape[axis] != 1):
+        return False
+    return all_alike(weights)
+
+
+def all_alike(weights: Tensor) -> bool:
+    """Whether a constant has one value everywhere; a parameter is a layer's weight, whatever its values are."""
+    if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
         return False
     values = weights.flatten()
     alike, answers = (values == values[0]).all(), active_tracer().answers

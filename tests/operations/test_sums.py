@@ -277,3 +277,55 @@ def test_a_mean_of_numbers_over_time_has_the_frame_logits_of_a_mean():
     found, wanted = explained(lambda x: x.nanmean(2)), explained(lambda x: x.mean(2))
     close(found.matrix, wanted.matrix)
     close(found.relevance, wanted.relevance)
+
+
+ALIKE = {
+    "mean over time": (lambda x, full: torch.einsum("bct,t->bc", x, full(4)), lambda x: x.mean(2)),
+    "the constant first": (lambda x, full: torch.einsum("t,bct->bc", full(4), x), lambda x: x.mean(2)),
+    "an ellipsis": (lambda x, full: torch.einsum("...t,t", x, full(4)), lambda x: x.mean(2)),
+    "two axes": (lambda x, full: torch.einsum("bct,ct->b", x, full(3, 4)), lambda x: x.mean((1, 2))),
+    "another axis too": (lambda x, full: torch.einsum("bct,t->b", x, full(4)), lambda x: x.sum((1, 2)) / 4),
+    "tensordot": (lambda x, full: torch.tensordot(x, full(4), 1), lambda x: x.mean(2)),
+    "in another order": (lambda x, full: torch.einsum("bct,t->cb", x, full(4)), lambda x: x.mean(2).mT),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_an_einstein_sum_that_weighs_all_alike_is_a_mean(name):
+    by_einsum, called = ALIKE[name]
+
+    def full(*shape):
+        return torch.full(shape, 1 / torch.Size(shape).numel(), dtype=D)
+
+    _, r, found = twin_relevance(Net(lambda x: by_einsum(F.leaky_relu(x, 1.0), full)), A)
+    close(found, twin_relevance(Net(lambda x: called(F.leaky_relu(x, 1.0))), A, r)[2])
+
+
+@pytest.mark.parametrize(
+    "pool", [lambda x, w: torch.einsum("bct,t->bc", x, w), lambda x, w: torch.einsum("t,bct->bc", w, x)]
+)
+def test_an_einstein_sum_that_averages_over_time_has_frame_logits(pool):
+    def explained(pool):
+        torch.manual_seed(0)
+        layers = {"conv": nn.Conv3d(3, 6, 3, padding=1), "fc": nn.Linear(6, 5)}
+        net = Net(lambda self, x: self.fc(pool(self.conv(x).relu().mean((3, 4)))), **layers).eval()
+        return lrp3d.explain(net, CLIP, 0)
+
+    found = explained(lambda x: pool(x, x.new_full((x.shape[2],), 1 / x.shape[2])))
+    close(found.matrix, explained(lambda x: x.mean(2)).matrix)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [nn.Parameter(torch.full((4,), 0.25, dtype=D)), torch.tensor([0.25, 0.25, 0.25, -0.25], dtype=D)],
+    ids=["parameter", "weights that differ"],
+)
+def test_an_einstein_sum_with_any_other_weights_is_a_layer(weights):
+    rows = lrp3d.inspect(Net(lambda x: torch.einsum("bct,t->bc", F.leaky_relu(x, 1.0), weights)).eval(), A)
+    assert [row.name for row in rows] == ["leaky_relu", "einsum"]
+
+
+def test_an_einstein_sum_spreads_an_axis_of_one_before_it_weighs():
+    weights, x = torch.full((4,), 0.25, dtype=D), A[:, :, :1]
+    _, r, found = twin_relevance(Net(lambda x: torch.einsum("bct,t->bc", x, weights)), x)
+    close(found, r[..., None])
