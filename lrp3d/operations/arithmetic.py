@@ -23,7 +23,7 @@ from lrp3d.operations.blocks import (
     tensor_of,
 )
 from lrp3d.operations.copies import is_mean_of
-from lrp3d.operations.products import div, matmul, mul
+from lrp3d.operations.products import div, matmul, mul, with_bias
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Weighs
 
@@ -41,6 +41,8 @@ def _add(a: Any, b: Any) -> Tensor:
     for x, mean in ((a, b), (b, a)):
         if (centred := _centred(x, mean, -1)) is not None:
             return centred
+        if (layer := with_bias(x, mean)) is not None:
+            return layer
     result = _sum(a, b)
     for x, number in ((a, b), (b, a)):
         if isinstance(number, (int, float)):

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute import kernels
-from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
+from lrp3d.compute.einsum import Einsum
+from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
 from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
     Operand,
@@ -36,6 +37,8 @@ from lrp3d.operations.blocks import (
 )
 from lrp3d.operations.copies import own_shape
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.steps.graph import step_of
+from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Product, Signal, Weighs, least
 
@@ -251,6 +254,53 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     else:
         maps = [Bilinear(torch.matmul), Bilinear(lambda a, v: torch.matmul(v, a))]
     return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear)
+
+
+def with_bias(product: Any, bias: Any) -> Tensor | None:
+    """`product + bias` as one layer, as `nn.Linear` is, for rules that know a bias; None if it is no such sum.
+
+    Args:
+        product: a signal times a constant matrix, computed in the same forward and not moved since.
+        bias: a constant that varies along axes of that matrix only; along others (positions) it is a summand.
+    """
+    run = active_tracer()
+    if not run.is_signal(product) or not isinstance(bias, Tensor) or run.depends_on_clip(bias):
+        return None
+    layer = step_of(product.grad_fn)
+    if not isinstance(layer, LinearStep) or not _awaits_bias(layer):
+        return None
+    axes = [axis for axis in range(-bias.dim(), 0) if bias.shape[axis] > 1]
+    output: Tensor = product + bias
+    if bias.numel() < 2 or output.shape != product.shape or not set(axes) <= _axes_of_weight(layer):
+        return None
+    step = LinearStep(list(layer.operands), bias.detach(), True, layer.in_range, layer.of_products)
+    signal = replace(run.signals[product], nonnegative=both_nonnegative(product, bias))
+    result = attach(step, output, [layer.operands[0].source], signal)
+    # The product stays a step of its own, for whatever else reads it.
+    shape, dtype, token = step.site.shape, step.site.dtype, step.site.token
+    step.site = layer.site._replace(shape=shape, dtype=dtype, token=token, note="with its bias")
+    return result
+
+
+def _awaits_bias(layer: LinearStep) -> bool:
+    """Whether a step is a product with a matrix that has no bias yet, and stands in the forward that is running."""
+    if not layer.weighted or layer.bias is not None or len(layer.operands) != 1 or layer.layer is not None:
+        return False
+    return layer.name.rpartition(".")[0] == active_tracer().next_name().rpartition(".")[0]
+
+
+def _axes_of_weight(layer: LinearStep) -> set[int]:
+    """The axes of a product, counted from the end, that its matrix has as well."""
+    map, weight = layer.operands[0].map, layer.operands[0].w.value
+    if isinstance(map, Einsum):
+        _, of_weight, of_output = map.letters
+        return {axis - len(of_output) for axis, letter in enumerate(of_output) if letter in of_weight}
+    if isinstance(map, FullyConnected):
+        return {-1}
+    if isinstance(map, MatrixProduct) and isinstance(weight, Tensor):
+        batches = {axis for axis in range(-weight.dim(), -2) if weight.shape[axis] > 1}
+        return batches | {-1 if map.left else -2}
+    return set()
 
 
 def _is_one_value(weights: Tensor, axis: int) -> bool:
