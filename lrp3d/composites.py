@@ -308,7 +308,7 @@ activations."""
 
 SUMS: tuple[Callable[..., Any], ...] = (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean, torch.cumsum)
 SUMS += (torch.addcmul, torch.addcdiv, torch.addmm, torch.lerp, torch.diff, torch.einsum, F.fold)
-SUMS += (torch.scatter_add, torch.scatter_reduce, torch.index_add)
+SUMS += (torch.scatter_add, torch.scatter_reduce, torch.index_add, torch.nansum, torch.nanmean)
 """The functions that add signals up and belong to no layer."""
 
 epsilon: Composite = Composite(

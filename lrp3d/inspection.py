@@ -105,12 +105,12 @@ def inspect(
         TypeError, ValueError: as `lrp3d.explain` for the clip and the model's output.
 
     >>> import torch, lrp3d
-    >>> class Sorted(torch.nn.Module):
+    >>> class Cumulated(torch.nn.Module):
     ...     def forward(self, x):
-    ...         return x.flatten(1).sort(1)[0]
-    >>> model = torch.nn.Sequential(Sorted(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
+    ...         return x.flatten(1).logcumsumexp(1)
+    >>> model = torch.nn.Sequential(Cumulated(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
-    [('0.flatten', True), ('0.sort', False), ('1', True), ('2.softmax', True)]
+    [('0.flatten', True), ('0.logcumsumexp', False), ('1', True), ('2.softmax', True)]
     """
     seed = check_seed(seed)
     constants = names_of(constants, "constants")

@@ -106,11 +106,11 @@ def test_the_matrix_is_measured_for_every_contestant_with_its_memory(tmp_path):
     assert child["beyond"] > 2**20
 
 
-class Sorted(torch.nn.Module):
+class Cumulated(torch.nn.Module):
     """What has no rule."""
 
     def forward(self, x):
-        return x.sort(2)[0]
+        return x.logcumsumexp(2)
 
 
 def test_networks_of_others_are_explained_or_refused_and_those_that_are_not_there_are_named(
@@ -121,7 +121,7 @@ def test_networks_of_others_are_explained_or_refused_and_those_that_are_not_ther
     made = {
         "frames": lrp3d.models.build("I3D-R18-f8", num_classes=3, width=4),
         "whole": torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), torch.nn.ReLU(), head),
-        "normed": torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), Sorted(), head),
+        "normed": torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), Cumulated(), head),
     }
     for net in made.values():
         net(torch.zeros(1, 3, 8, 64, 64))

@@ -1,15 +1,15 @@
 """What each operation of a network does with relevance: one handler per function, made of building blocks.
 
 The files are families of functions: `activation` (also choices and dropout), `arithmetic` (sums and means),
-`attention`, `convolution` (also linear layers), `einstein_sums`, `interpolation`, `maxima`, `normalisation`, `padding`,
-`patches` (cut out and laid over each other), `pooling`, `products` (of signals with constants and with each other:
-elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids, offsets, deformable convolution),
-`statistics` (variances and norms), `writes` (into slices and at indices, changed copies, selections). The building
-blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`; `copies` recognises means and copies along axes, however
-they are written; `bilinear_in`, for whatever is linear in each of two
-signals, stands with the products, whose decision which factor weighs it shares. Importing this package registers every
-function that lrp3d knows. A new one goes into the file of its family, or into your own code through
-`lrp3d.register_operation`.
+`attention`, `convolution` (also linear layers), `einstein_sums`, `interpolation`, `maxima`, `normalisation`, `order`
+(sorted values, medians, the largest so far), `padding`, `patches` (cut out and laid over each other), `pooling`,
+`products` (of signals with constants and with each other: elementwise, matrices, generated kernels), `recurrence`,
+`sampling` (grids, offsets, deformable convolution), `statistics` (variances, norms, products over axes), `writes` (into
+slices and at indices, changed copies, selections). The building blocks are in `blocks`: `passes`, `shares`, `attach`,
+`refuse`; `copies` recognises means and copies along axes, however they are written, and `by_hand` sigmoids and
+log-sum-exp; `bilinear_in`, for whatever is linear in each of two signals, stands with the products, whose decision
+which factor weighs it shares. Importing this package registers every function that lrp3d knows. A new one goes into the
+file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -21,6 +21,7 @@ from lrp3d.operations import (
     interpolation,
     maxima,
     normalisation,
+    order,
     padding,
     patches,
     pooling,
@@ -49,6 +50,7 @@ __all__ = [
     "interpolation",
     "maxima",
     "normalisation",
+    "order",
     "padding",
     "passes",
     "patches",

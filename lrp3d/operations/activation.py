@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import both_nonnegative, factor_of, passes, refuse
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
@@ -27,6 +28,8 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
 
         lowest = float(function(torch.tensor(-torch.inf, device="cpu"))) if name in SATURATED_BELOW else None
         output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
+        if name in BETWEEN_MINUS_ONE_AND_ONE:
+            by_hand.bounded(output, (-1.0, 1.0))
         return active_tracer().note_probabilities(output, input) if name == "sigmoid" else output
 
     properties.setdefault("gate", False)
@@ -36,6 +39,8 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
 
 SATURATED_BELOW = ("elu", "selu", "celu", "tanh", "erf")
 """Activations that rise from a lowest value, as in the kernel `elu(x) + 1`."""
+BETWEEN_MINUS_ONE_AND_ONE = ("tanh", "erf", "softsign")
+"""Activations that rise from -1 to 1, and with one added and halved are gates."""
 
 # Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)
@@ -65,20 +70,22 @@ _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
 @register_operation([F.relu, torch.relu, Tensor.relu])
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """`F.relu`."""
-    return passes(torch.relu, input, nonnegative=True, gate=False, inplace=inplace, kind=nn.ReLU)
+    bounds = by_hand.bounds_with(input, 0.0, None)
+    gate = by_hand.is_hard_sigmoid(input, bounds)
+    output = passes(torch.relu, input, nonnegative=True, gate=gate, inplace=inplace, kind=nn.ReLU)
+    return by_hand.clipped(input, output, bounds)
 
 
 def _clip(
     input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module], bounds_range: bool = False
 ) -> Tensor:
     """Clamps; after a number was added, this is a hand-written hard sigmoid, `relu6(x + 3) / 6`, and a gate."""
-    signal = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
-    bounds = [end for end in (low, high) if isinstance(end, (int, float))]
-    gate = bool(signal and signal.shifted and len(bounds) == 2 and low == 0 < high <= 6)
+    bounds = by_hand.bounds_with(input, low, high)
+    gate = by_hand.is_hard_sigmoid(input, bounds)
     keeps_range = bounds_range and not gate and not isinstance(low, Tensor) and not isinstance(high, Tensor)
     options: dict[str, Any] = {"gate": gate, "inplace": inplace, "kind": kind, "bounds_range": keeps_range}
-    return passes(torch.clamp, input, low, high, nonnegative=nonnegative, **options)
+    return by_hand.clipped(input, passes(torch.clamp, input, low, high, nonnegative=nonnegative, **options), bounds)
 
 
 @register_operation(F.relu6)
@@ -199,6 +206,8 @@ def power(input: Any, exponent: Any) -> Tensor:
         gate = Signal(weighs=Weighs.GATE)
         return refuse(torch.pow(input, exponent), input, exponent, advice=WEIGHS_ONLY, signal=gate)
     constant = float(exponent) if not isinstance(exponent, Tensor) or exponent.numel() == 1 else None
+    if constant == -1 and (sigmoid := by_hand.reciprocal_sigmoid(input)) is not None:
+        return sigmoid
     if constant is None or constant <= 0:
         statistic = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.STATISTIC)
         return refuse(torch.pow(input, exponent), input, advice=WEIGHS_ONLY, signal=statistic)
@@ -215,8 +224,11 @@ def _register_weights(names: Sequence[str], weighs: Weighs) -> None:
 
     def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:
+            if name == "reciprocal" and (sigmoid := by_hand.reciprocal_sigmoid(input)) is not None:
+                return sigmoid
             signal = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
-            return refuse(function(input), input, advice=WEIGHS_ONLY, signal=signal)
+            output = refuse(function(input), input, advice=WEIGHS_ONLY, signal=signal)
+            return by_hand.exponential(input, output) if name == "exp" else output
 
         weight.__name__ = function.__name__
         return weight

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
+from lrp3d.operations import by_hand
+from lrp3d.operations.activation import where
 from lrp3d.operations.blocks import (
     Operand,
     both_nonnegative,
@@ -21,7 +23,7 @@ from lrp3d.operations.blocks import (
     tensor_of,
 )
 from lrp3d.operations.copies import is_mean_of
-from lrp3d.operations.products import div, matmul, mul
+from lrp3d.operations.products import div, matmul, mul, with_bias
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Weighs
 
@@ -39,6 +41,16 @@ def _add(a: Any, b: Any) -> Tensor:
     for x, mean in ((a, b), (b, a)):
         if (centred := _centred(x, mean, -1)) is not None:
             return centred
+        if (layer := with_bias(x, mean)) is not None:
+            return layer
+    result = _sum(a, b)
+    for x, number in ((a, b), (b, a)):
+        if isinstance(number, (int, float)):
+            by_hand.plus(x, number, result)
+    return result
+
+
+def _sum(a: Any, b: Any) -> Tensor:
     run = active_tracer()
     output = a + b
     if is_constant(a) or is_constant(b):
@@ -165,6 +177,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     run = active_tracer()
     x = _in_type(x, dtype)
     axes = axes_from_the_end(x, dim)
+    exponent, asked = by_hand.exponent(x), axes
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
         with run.part("transposed"):
@@ -177,7 +190,10 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
     product = run.signals[x].product if run.is_signal(x) else None
     if product is None or not product.meets_along(axes):
-        return shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+        result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
+        return by_hand.summed(
+            exponent, result, asked, lambda e: e.mean(asked, keepdim) if mean else e.sum(asked, keepdim)
+        )
     # Such as values that are weighed by attention, or queries times keys: a product of matrices in other words.
     result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x), of_products=True)
     if product.weight is None:
@@ -197,6 +213,32 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     return _reduce(input, dim, keepdim, False, dtype)
 
 
+@register_operation([torch.nansum, Tensor.nansum])
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.nansum`: zeros in place of what is no number, which are constants as in `nan_to_num`."""
+    return _reduce(_numbers(input, torch.isnan(input)), dim, keepdim, False, dtype)
+
+
+@register_operation([torch.nanmean, Tensor.nanmean])
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.nanmean`: the sum of what is a number, divided by how many there are, which is constant."""
+    holes = torch.isnan(input)
+    numbers = _numbers(input, holes)
+    if numbers is input:
+        return _reduce(input, dim, keepdim, True, dtype)
+    count = (~holes).sum(axes_from_the_end(input, dim), keepdim)
+    return div(_reduce(numbers, dim, keepdim, False, dtype), count)
+
+
+def _numbers(x: Tensor, holes: Tensor) -> Tensor:
+    """A signal with zeros for its holes, which are constants; the signal itself if it has none."""
+    run = active_tracer()
+    if run.answers((~holes).all()):
+        return x
+    with run.part("numbers"):
+        return where(holes, 0.0, x)
+
+
 @register_operation([torch.cumsum, Tensor.cumsum])
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """`torch.cumsum`: every output is the sum of all inputs up to it (streams average what they have seen)."""
@@ -208,7 +250,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
 def neg(input: Tensor) -> Tensor:
     """`-input`."""
-    return passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
+    negated = passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
+    return by_hand.moved(input, negated, lambda end: -end)
 
 
 @register_operation([torch.positive, Tensor.positive, Tensor.__pos__])

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from lrp3d.operations.blocks import attach, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
+from lrp3d.operations.statistics import log_of_exponentials
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.softmax import SoftmaxStep
-from lrp3d.tracing.advice import advice_for
+from lrp3d.tracing.advice import advice_for, advice_for_softmax
 from lrp3d.tracing.signals import Signal, Weighs
 
 
@@ -33,7 +34,14 @@ def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
         return run.note_probabilities(
             attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x
         )
-    return run.note_probabilities(refuse(output, x, advice=advice_for(F.softmax), signal=signal), x)
+    return run.note_probabilities(refuse(output, x, advice=_softmax_advice(), signal=signal), x)
+
+
+def _softmax_advice() -> str:
+    """What to do about the softmax that is running, if relevance reaches it."""
+    run = active_tracer()
+    # Steps have names that begin with that of their module, if it is not the model itself.
+    return advice_for_softmax(run.place if run.next_name().startswith(run.place) else "")
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
@@ -53,8 +61,10 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
 
 @register_operation([torch.log, Tensor.log])
 def log(input: Tensor) -> Tensor:
-    """`torch.log` of probabilities, at the end of a network: what they were made of is explained."""
+    """`torch.log` of probabilities, at the end of a network: what they were made of is explained; and log-sum-exp."""
     run = active_tracer()
+    if (smooth_maximum := log_of_exponentials(input)) is not None:
+        return smooth_maximum
     output = refuse(torch.log(input), input, advice=advice_for(torch.log))
     made = run.probabilities.get(run.token(input))
     return output if made is None else run.note_probabilities(output, made.x)
@@ -100,7 +110,7 @@ def scaled_dot_product_attention(
         if signals:
             signal = Signal(nonnegative=True, weighs=Weighs.GATE)
             with run.part("probabilities"):
-                probabilities = refuse(probabilities, *signals, advice=advice_for(F.softmax), signal=signal)
+                probabilities = refuse(probabilities, *signals, advice=_softmax_advice(), signal=signal)
     else:
         with run.part("scores"):
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, LinearMap
 from lrp3d.operations.blocks import Operand, is_constant, rearranged, shares
-from lrp3d.operations.products import contraction, mul, summed_over
+from lrp3d.operations.products import all_alike, contraction, mul, summed_over
 from lrp3d.registry import active_tracer, register_operation
 
 
@@ -32,6 +32,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     subscripts = explicit(equation, [x.dim() for x in tensors])
     if signals and (product := _elementwise(subscripts, tensors)) is not None:
         return product
+    if signals and (total := _weighed_alike(subscripts, tensors)) is not None:
+        return total
     maps: list[LinearMap]
     if Einsum.can(subscripts, [x.shape for x in tensors]):
         maps = [Einsum(subscripts, first=True), Einsum(subscripts, first=False)]
@@ -84,6 +86,25 @@ def _elementwise(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
             with active_tracer().part("aligned"):
                 factors.append(rearranged(aligned, x))
     return mul(*factors)
+
+
+def _weighed_alike(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
+    """A sum over the axes of a constant that weighs all alike (`bct,t->bc`), which may be a mean; None for others."""
+    operands, kept = subscripts.split("->")
+    left, right = operands.split(",")
+    first, second = tensors
+    for x, of_x, weights, of_weights in ((first, left, second, right), (second, right, first, left)):
+        sizes = dict(zip(of_x, x.shape, strict=True))
+        alone = len(set(of_weights)) == len(of_weights) and not set(of_weights) & set(kept)
+        aligned = [sizes.get(letter) for letter in of_weights] == list(
+            weights.shape
+        )  # a size of one would be spread out
+        if alone and aligned and not is_constant(x) and all_alike(weights):
+            with active_tracer().part("weighed"):
+                weighed = mul(x, weights.flatten()[0])
+            equation = f"{of_x}->{kept}"
+            return _einsum_of_one(equation, weighed, torch.einsum(equation, weighed.detach()))
+    return None
 
 
 def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:

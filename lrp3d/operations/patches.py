@@ -1,9 +1,10 @@
-"""Overlapping patches of images: cut out (`unfold`), and laid over each other (`fold`)."""
+"""Overlapping patches: cut out of images (`F.unfold`) or along an axis (`Tensor.unfold`), and laid over each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,6 +20,21 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     rows, columns = [padding] * 2 if isinstance(padding, int) else padding
     padded = pad(input, [columns, columns, rows, rows])
     return rearranged(lambda x: F.unfold(x, kernel_size, dilation, 0, stride), padded)
+
+
+@register_operation(torch.Tensor.unfold)
+def windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """`Tensor.unfold`: windows along one axis, as a view.
+
+    The view is the one that torch makes, by its strides: the node that `unfold` leaves in torch's graph warns of its
+    own slowness wherever several seeds go through it at once.
+    """
+
+    def function(x: Tensor) -> Tensor:
+        view = x.detach().unfold(dimension, size, step)
+        return x.as_strided(view.shape, view.stride(), view.storage_offset())
+
+    return rearranged(function, input)
 
 
 @register_operation(F.fold)

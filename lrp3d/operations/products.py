@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute import kernels
-from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
+from lrp3d.compute.einsum import Einsum
+from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
+from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
     Operand,
     attach,
@@ -35,6 +37,8 @@ from lrp3d.operations.blocks import (
 )
 from lrp3d.operations.copies import own_shape
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.steps.graph import step_of
+from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Product, Signal, Weighs, least
 
@@ -100,6 +104,8 @@ def mul(input: Any, other: Any) -> Tensor:
             return output.detach()
         nonnegative = both_nonnegative(input, other)
         product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
+        if isinstance(factor, (int, float)):
+            by_hand.moved(signal, product, lambda end: end * factor)
         return _masked(product, factor)
     run = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
@@ -164,7 +170,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
     if is_constant(other):
         nonnegative = both_nonnegative(input, other)
-        return passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
+        quotient = passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
+        if isinstance(other, (int, float)) and other:
+            by_hand.moved(input, quotient, lambda end: end / other)
+        return quotient
+    if isinstance(input, (int, float)) and input == 1 and (sigmoid := by_hand.reciprocal_sigmoid(other)) is not None:
+        return sigmoid
     output = input / other
     nonnegative = both_nonnegative(input, other)
     if is_constant(input):
@@ -245,17 +256,68 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear)
 
 
+def with_bias(product: Any, bias: Any) -> Tensor | None:
+    """`product + bias` as one layer, as `nn.Linear` is, for rules that know a bias; None if it is no such sum.
+
+    Args:
+        product: a signal times a constant matrix, computed in the same forward and not moved since.
+        bias: a constant that varies along axes of that matrix only; along others (positions) it is a summand.
+    """
+    run = active_tracer()
+    if not run.is_signal(product) or not isinstance(bias, Tensor) or run.depends_on_clip(bias):
+        return None
+    layer = step_of(product.grad_fn)
+    if not isinstance(layer, LinearStep) or not _awaits_bias(layer):
+        return None
+    axes = [axis for axis in range(-bias.dim(), 0) if bias.shape[axis] > 1]
+    output: Tensor = product + bias
+    if bias.numel() < 2 or output.shape != product.shape or not set(axes) <= _axes_of_weight(layer):
+        return None
+    step = LinearStep(list(layer.operands), bias.detach(), True, layer.in_range, layer.of_products)
+    signal = replace(run.signals[product], nonnegative=both_nonnegative(product, bias))
+    result = attach(step, output, [layer.operands[0].source], signal)
+    # The product stays a step of its own, for whatever else reads it.
+    shape, dtype, token = step.site.shape, step.site.dtype, step.site.token
+    step.site = layer.site._replace(shape=shape, dtype=dtype, token=token, note="with its bias")
+    return result
+
+
+def _awaits_bias(layer: LinearStep) -> bool:
+    """Whether a step is a product with a matrix that has no bias yet, and stands in the forward that is running."""
+    if not layer.weighted or layer.bias is not None or len(layer.operands) != 1 or layer.layer is not None:
+        return False
+    return layer.name.rpartition(".")[0] == active_tracer().next_name().rpartition(".")[0]
+
+
+def _axes_of_weight(layer: LinearStep) -> set[int]:
+    """The axes of a product, counted from the end, that its matrix has as well."""
+    map, weight = layer.operands[0].map, layer.operands[0].w.value
+    if isinstance(map, Einsum):
+        _, of_weight, of_output = map.letters
+        return {axis - len(of_output) for axis, letter in enumerate(of_output) if letter in of_weight}
+    if isinstance(map, FullyConnected):
+        return {-1}
+    if isinstance(map, MatrixProduct) and isinstance(weight, Tensor):
+        batches = {axis for axis in range(-weight.dim(), -2) if weight.shape[axis] > 1}
+        return batches | {-1 if map.left else -2}
+    return set()
+
+
 def _is_one_value(weights: Tensor, axis: int) -> bool:
     """Whether a constant weighs all that it is multiplied with alike, so that the product is a sum or a mean.
 
     Args:
-        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left. A parameter is a layer's weight,
-            whatever its values are.
+        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left.
         axis: the axis of the other factor that is summed: -1 if that stands on the left, -2 if on the right.
     """
-    if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
-        return False
     if weights.dim() > 2 or (weights.dim() == 2 and weights.shape[axis] != 1):
+        return False
+    return all_alike(weights)
+
+
+def all_alike(weights: Tensor) -> bool:
+    """Whether a constant has one value everywhere; a parameter is a layer's weight, whatever its values are."""
+    if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
         return False
     values = weights.flatten()
     alike, answers = (values == values[0]).all(), active_tracer().answers

@@ -1,4 +1,4 @@
-"""Statistics of a signal over axes (variance, norms) and divisions by them.
+"""Statistics of a signal over axes (variance, norms, products) and divisions by them.
 
 A statistic is usually the divisor of a signal, and then constant to relevance. Where it is a feature itself (the norm
 of a difference of frames, in PAN), relevance is shared in proportion to what each value contributed to it.
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.operations import by_hand
 from lrp3d.operations.activation import clamp_min
 from lrp3d.operations.arithmetic import add, axes_from_the_end, mean, sub, sum
 from lrp3d.operations.blocks import attach, refuse
@@ -147,11 +148,35 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 @register_operation([torch.logsumexp, Tensor.logsumexp])
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """A smooth maximum: shares in proportion to the exponentials."""
+    return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), _exponentials(dim))
 
+
+def _exponentials(dim: Any) -> Callable[[Tensor], Tensor]:
     def contributions(x: Tensor) -> Tensor:
         return (x - x.amax(dim, keepdim=True)).exp()
 
-    return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), contributions)
+    return contributions
+
+
+def log_of_exponentials(x: Tensor) -> Tensor | None:
+    """`log(x)` if `x` is a sum or a mean of exponentials, `exp(z).sum(dim)`: `logsumexp` by hand; else None."""
+    known = by_hand.sum_of_exponentials(x)
+    if known is None:
+        return None
+    return _statistic(known.of, known.axes, lambda z: known.function(z).log(), _exponentials(known.axes))
+
+
+@register_operation([torch.prod, Tensor.prod])
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.prod`: every factor gets the same part, as in a product of two features (uniform rule)."""
+    signal = active_tracer().signals[input]
+
+    def function(x: Tensor) -> Tensor:
+        product: Tensor = torch.prod(x, dtype=dtype) if dim is None else torch.prod(x, dim, keepdim, dtype=dtype)
+        return product
+
+    properties = {"nonnegative": signal.nonnegative, "weighs": signal.weighs}
+    return _statistic(input, dim, function, torch.ones_like, **properties)
 
 
 @register_operation(F.cosine_similarity)

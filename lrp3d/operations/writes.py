@@ -110,11 +110,18 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 @register_operation([torch.index_put, Tensor.index_put])
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """`torch.index_put`: `input[indices] = values`."""
-    if accumulate:
-        output = torch.index_put(input, indices, values, accumulate)
-        return refuse(output, input, values, advice="has a rule without accumulate= only; use index_add")
-    return write(input, tuple(indices), values)
+    """`torch.index_put`: `input[indices] = values`, or with `accumulate` the sum of all values written to one place."""
+    places = tuple(indices)
+    if not accumulate:
+        return write(input, places, values)
+
+    def laid_out(x: Tensor) -> Tensor:
+        return torch.zeros(output.shape, dtype=x.dtype, device=x.device).index_put(places, x, accumulate=True)
+
+    output = torch.index_put(input, places, values, accumulate)
+    values = rearranged(lambda x: x.expand(input[places].shape), values)
+    summands = [Operand(input, Broadcast(output.shape)), Operand(values, Average(laid_out))]
+    return shares(output, summands, nonnegative=both_nonnegative(input, values), is_layer=False)
 
 
 @register_operation([torch.select_scatter, Tensor.select_scatter])

@@ -47,9 +47,10 @@ GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 RECURRENT = "has a rule as a module only: use torch.nn.LSTM, GRU or RNN, or their cells, with no forward of your own"
 
 _ADVICE = {
-    "softmax": (
-        "is in the middle of a network and weighs no other signal, so relevance reaches it: composite='attnlrp' has a "
-        "rule for that; at the end of a network it needs none"
+    "log": (
+        "is one of features, for which there is no rule, as it turns signs round below one: use "
+        "torch.logsumexp(x, dim) for the logarithm of a sum of exponentials, torch.log1p(x) where x is never negative, "
+        "or register a rule with lrp3d.register_operation"
     ),
     "log_softmax": "may stand at the end of a network only, where what goes into it is explained",
     "lstm": RECURRENT,
@@ -63,6 +64,19 @@ _ADVICE = {
     "alpha_dropout": "is active, and only plain dropout can be explained as it is drawn; call model.eval()",
     "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",
 }
+
+
+def advice_for_softmax(place: str = "") -> str:
+    """The sentence for a softmax that relevance reaches, in the module of that name; empty if that is the model."""
+    own = "as a module of its own (nn.Softmax) it has a name"
+    held = f"{own} for constants=, which holds it constant"
+    if place:
+        held = f"constants=[{place!r}] holds the output of that module constant; if it does more than a softmax, {own}"
+    return (
+        "is in the middle of a network and relevance reaches it, on a way on which it weighs no other signal: "
+        f"{held}; composite='attnlrp' has a rule for it, which may absorb most of what arrives; at the end of a "
+        "network it needs none"
+    )
 
 
 def advice_for(function: Any) -> str:

@@ -36,7 +36,7 @@ NETWORKS = """
 
     class Normed(Net):
         def forward(self, clip):
-            return self.fc(self.conv(clip).mean((2, 3, 4)).sort(1)[0])
+            return self.fc(self.conv(clip).mean((2, 3, 4)).logcumsumexp(1))
 
 
     class PooledFirst(Net):

@@ -302,3 +302,53 @@ def test_a_gate_that_is_the_same_along_the_summed_axis_scales_an_average():
     signed = clip(2, 3, 4) + 0.25
     _, r, wanted = twin_relevance(Net(lambda x: scaled(x.tanh())), signed, None, "paper")
     close(twin_relevance(Net(lambda x: gated(x.tanh())), signed, r, "paper")[2], wanted)
+
+
+class VLAD(nn.Module):
+    """Residuals of features to learned centres, summed by assignment (Arandjelovic et al. 2016, arXiv:1511.07247)."""
+
+    def __init__(self, named):
+        super().__init__()
+        torch.manual_seed(0)
+        self.assign, self.centres, self.named = nn.Linear(8, 4), nn.Parameter(torch.randn(4, 8)), named
+        if named:
+            self.share = nn.Softmax(-1)
+
+    def forward(self, x):
+        scores = self.assign(x)
+        a = self.share(scores) if self.named else scores.softmax(-1)
+        return a.mT @ x - a.sum(1)[..., None] * self.centres
+
+
+class Aggregated(nn.Module):
+    def __init__(self, named, inside):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(3, 8, 3, padding=1), nn.Linear(32, 5)
+        vlad = VLAD(named)
+        self.vlad = vlad if inside else vlad.forward
+        if not inside:  # the forward of the model itself, as torch sees it
+            self.assign, self.centres = vlad.assign, vlad.centres
+
+    def forward(self, x):
+        return self.fc(self.vlad(self.conv(x).relu().flatten(2).mT).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("named", "inside", "said"),
+    [
+        (True, True, r"vlad\.share\.softmax .*: constants=\['vlad\.share'\] holds .*; composite='attnlrp'"),
+        (
+            False,
+            True,
+            r"vlad\.softmax .*: constants=\['vlad'\] holds .* more than a softmax, .* \(nn\.Softmax\)",
+        ),
+        (False, False, r"softmax \(softmax\): .*: as a module of its own \(nn\.Softmax\) it has a name for constants="),
+    ],
+)
+def test_a_softmax_that_relevance_reaches_is_refused_with_what_can_be_held_constant(named, inside, said):
+    x = torch.rand(1, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(lrp3d.UnsupportedOperation, match=said):
+        lrp3d.explain(Aggregated(named, inside).eval(), x, 0, temporal=False)
+    for module in ("vlad.share",) if named else ():
+        found = lrp3d.explain(Aggregated(named, inside).eval(), x, 0, temporal=False, constants=[module])
+        assert found.relevance.abs().sum() > 0

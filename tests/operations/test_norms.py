@@ -174,6 +174,9 @@ STATISTICS = {
     "variance": (lambda x: x.var(3), lambda x: (x - x.mean(3, keepdim=True)) ** 2, 3),
     "deviation": (lambda x: torch.std(x, dim=1, keepdim=True), lambda x: (x - x.mean(1, keepdim=True)) ** 2, 1),
     "logsumexp": (lambda x: x.logsumexp(1), torch.exp, 1),
+    "logsumexp by hand": (lambda x: x.exp().sum(1).log(), torch.exp, 1),
+    "logsumexp by hand, the axis kept": (lambda x: torch.log(torch.exp(x).sum(-2, keepdim=True)), torch.exp, -2),
+    "logarithm of a mean of exponentials": (lambda x: x.exp().mean(2).log(), torch.exp, 2),
 }
 
 
@@ -184,6 +187,38 @@ def test_a_statistic_that_is_a_feature_is_shared_by_what_each_value_adds(name):
     r = r if r.dim() == X.dim() else r.unsqueeze(axis)
     parts = contributions(X)
     close(found, r * (parts / parts.sum(axis, keepdim=True)).nan_to_num(1 / X.shape[axis]))
+
+
+LOGSUMEXP = {
+    "over several axes": (lambda x: x.exp().sum((2, 3)).log(), lambda x: x.logsumexp((2, 3))),
+    "over everything": (lambda x: x.exp().sum().log(), lambda x: x.flatten().logsumexp(0)),
+    "sharpened": (lambda x: (4 * x).exp().mean(2).log() / 4, lambda x: (x * 4).logsumexp(2) / 4),
+    "time first": (lambda x: x.permute(2, 0, 1, 3, 4).exp().sum(0).log(), lambda x: x.logsumexp(2)),
+    "padded": (lambda x: F.pad(x, (1, 1)).exp().sum(4).log(), lambda x: F.pad(x, (1, 1)).logsumexp(4)),
+}
+
+
+@pytest.mark.parametrize("name", LOGSUMEXP)
+def test_log_sum_exp_by_hand_is_logsumexp(name):
+    by_hand, called = LOGSUMEXP[name]
+    _, r, found = twin_relevance(Net(by_hand), X)
+    close(found, twin_relevance(Net(called), X, r)[2])
+    close(found.sum(), r.sum())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x.abs() + 1).log(),
+        lambda x: (x.exp().sum(1) + 1).log(),
+        lambda x: x.exp().log(),
+        lambda x: (x.exp() * x.sigmoid()).sum(1).log(),
+        lambda x: x.exp().flip(1).sum(1).log(),
+    ],
+)
+def test_the_logarithm_of_anything_else_says_what_to_use(function):
+    with pytest.raises(lrp3d.UnsupportedOperation, match=r"torch\.logsumexp\(x, dim\) .* torch\.log1p"):
+        twin_relevance(Net(function), X)
 
 
 def test_cosine_similarity_is_a_product_of_two_unit_vectors():

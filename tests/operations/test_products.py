@@ -29,6 +29,24 @@ GATES = {
     "one minus a sigmoid": lambda x: x * (1 - torch.sigmoid(x)),
     "one plus a sigmoid": lambda x: x * (1 + torch.sigmoid(x)),
     "dropped out": lambda x: x * F.dropout(torch.sigmoid(x), 0.5, False),
+    "sigmoid by tanh": lambda x: x * (0.5 * (1 + torch.tanh(x / 2))),
+    "sigmoid by tanh, divided": lambda x: x * ((torch.tanh(x) + 1) / 2),
+    "sigmoid by tanh, halved first": lambda x: x * x.tanh().mul(0.5).add(0.5),
+    "one minus a sigmoid by tanh": lambda x: x * ((1 - torch.tanh(x)) / 2),
+    "normal distribution": lambda x: x * (0.5 * (1 + torch.erf(x))),
+    "sigmoid by softsign": lambda x: x * (0.5 * F.softsign(x) + 0.5),
+    "sigmoid by exp": lambda x: x * (1 / (1 + torch.exp(-x))),
+    "sigmoid by exp, as a power": lambda x: x * (torch.exp(-x) + 1) ** -1,
+    "sigmoid by exp, reciprocal": lambda x: x * (-x).exp().add(1.0).reciprocal(),
+    "sigmoid_": lambda x: x * torch.sigmoid_(x.clone()),
+    "two clamps": lambda x: x * x.add(0.5).clamp(min=0).clamp(max=1),
+    "two clamps, the upper first": lambda x: x * (x + 3).clamp(max=6).clamp(min=0) / 6,
+    "clamp_min and clamp_max": lambda x: x * torch.clamp_max(torch.clamp_min(x + 3, 0), 6) / 6,
+    "relu and clamp": lambda x: x * ((x + 3).relu().clamp(max=6) / 6),
+    "clip": lambda x: x * (3 + x).clip(0, 6) / 6,
+    "clamp in place": lambda x: x * x.clone().add_(3).clamp_(0).clamp_(max=6).div_(6),
+    "clamp by name": lambda x: x * torch.clamp(x / 6 + 0.5, min=0, max=1),
+    "hardtanh in place": lambda x: x * F.hardtanh_(x + 3, 0, 6) / 6,
     "product of two gates": lambda x: x * (torch.sigmoid(x) * x.mean((2, 3, 4), keepdim=True).sigmoid()),
 }
 
@@ -57,6 +75,16 @@ CLIPPED_FEATURES = {
     "a bias": lambda x: (x + BIAS).clamp(0, 6),
     "a large bound": lambda x: F.hardtanh(x + 0.5, 0.0, 1000.0),
     "a lower bound that is not zero": lambda x: (x + 1).clamp(0.5, 2.0),
+    "a lower bound that is not zero, then an upper one": lambda x: (x + 1).clamp(min=0.5).clamp(max=2.0),
+    "a bias, then two bounds": lambda x: (x + BIAS).clamp(min=0).clamp(max=6),
+    "two bounds without a shift": lambda x: x.relu().clamp(max=6),
+    "a shift and one bound": lambda x: (x + 3).relu(),
+    "something between two bounds": lambda x: ((x + 3).relu() * 2).clamp(max=6),
+    "tanh": lambda x: torch.tanh(x) * 2,
+    "one plus tanh": lambda x: 1 + torch.tanh(x),
+    "tanh between other numbers": lambda x: 0.5 * (3 + torch.tanh(x)),
+    "tanh and a bias": lambda x: 0.5 * (torch.tanh(x) + BIAS),
+    "elu plus one, halved": lambda x: 0.5 * (1 + F.elu(x)),
 }
 
 
@@ -79,16 +107,15 @@ PRODUCTS = {
     "reciprocal": lambda x: 1 / (3 + x.relu()),
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: torch.log_softmax(x, 1),
-    "sort": lambda x: x.sort(1)[0],
+    "cumulated log-sum-exp": lambda x: x.logcumsumexp(1),
     "exp": lambda x: x.exp(),
-    "prod": lambda x: x.prod(1),
     "cumprod": lambda x: x.cumprod(1),
     "sign": lambda x: x.sign(),
     "largest scattered": lambda x: x.scatter_reduce(1, torch.zeros(X.shape, dtype=torch.long), x, "amax"),
     "scattered and multiplied": lambda x: x.scatter(1, torch.zeros(X.shape, dtype=torch.long), 2.0, reduce="multiply"),
     "detach": lambda x: x.detach() * 1.0,
     "no_grad": lambda x: _without_gradient(x),
-    "median": lambda x: x.median(1)[0],
+    "log": lambda x: (x.abs() + 1).log(),
     "fft": lambda x: torch.fft.fft(x).real,
     "to numpy": lambda x: torch.from_numpy(x.detach().numpy().copy()),
     "checkpoint": lambda x: torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True),
@@ -174,3 +201,98 @@ def test_what_is_multiplied_by_zero_is_a_constant_whatever_the_zero_is(zero):
     _, r, found = twin_relevance(Net(lambda x: x[:, :1] * zero + x[:, 1:2]), X, None, "paper")
     close(found[:, :1], torch.zeros_like(found[:, :1]))
     close(found.sum(), r.sum())
+
+
+FACTORS = {
+    "two": (lambda x: x[:, :2].prod(1), lambda x: x[:, 0] * x[:, 1]),
+    "two, the axis kept": (lambda x: torch.prod(x[:, :2], 1, keepdim=True), lambda x: (x[:, 0] * x[:, 1])[:, None]),
+    "four": (lambda x: x.prod(1), lambda x: (x[:, 0] * x[:, 1]) * (x[:, 2] * x[:, 3])),
+    "stacked": (lambda x: torch.stack([x[:, 0], x[:, 2]], 3).prod(3), lambda x: x[:, 0] * x[:, 2]),
+    "everything": (lambda x: x[0, 0, 0, 0, :2].prod(), lambda x: x[0, 0, 0, 0, 0] * x[0, 0, 0, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_the_factors_of_a_product_over_an_axis_take_the_same_part(name):
+    over_axis, by_hand = FACTORS[name]
+    _, r, found = twin_relevance(Net(over_axis), X)
+    close(found, twin_relevance(Net(by_hand), X, r)[2])
+    close(found.sum(), r.sum())
+
+
+def test_a_constant_among_the_factors_gets_nothing():
+    def padded(x):
+        return torch.cat([torch.full_like(x[:, :1], 2.0), x[:, :2]], 1).prod(1)
+
+    _, r, found = twin_relevance(Net(padded), X)
+    close(found[:, :2], torch.stack([r / 2, r / 2], 1))
+
+
+def test_a_product_of_gates_over_an_axis_is_a_gate():
+    _, r, found = twin_relevance(Net(lambda x: x * torch.sigmoid(x).prod(1, keepdim=True).expand_as(x)), X)
+    assert torch.equal(found, r)
+
+
+# ---------------------------------------------------------------------------------------- what is a sigmoid in truth
+
+SIGMOIDS = {
+    "1 / (1 + exp(-x))": lambda x: 1 / (1 + torch.exp(-x)),
+    "exp(-x) + 1, reciprocal": lambda x: torch.exp(-x).add(1).reciprocal(),
+    "to the power of -1": lambda x: (1.0 + (-x).exp()) ** -1,
+}
+
+
+@pytest.mark.parametrize("composite", ["paper", "attnlrp"])
+@pytest.mark.parametrize("name", SIGMOIDS)
+def test_a_sigmoid_by_exponentials_is_one_wherever_it_stands(name, composite):
+    by_hand = SIGMOIDS[name]
+    for use in (
+        lambda x, sigmoid: sigmoid(x),
+        lambda x, sigmoid: x.flip(2) * sigmoid(x),
+        lambda x, sigmoid: torch.sigmoid(x.flip(2)) * sigmoid(x),
+    ):
+        _, r, wanted = twin_relevance(Net(lambda x, use=use: use(x, torch.sigmoid)), X, None, composite)
+        close(twin_relevance(Net(lambda x, use=use: use(x, by_hand)), X, r, composite)[2], wanted)
+
+
+def test_a_network_that_ends_in_a_sigmoid_by_exponentials_is_explained_without_it():
+    torch.manual_seed(0)
+    layers = {"conv": nn.Conv3d(4, 6, 3, padding=1), "fc": nn.Linear(6, 5)}
+
+    def explained(end):
+        net = Net(lambda self, x: end(self.fc(self.conv(x).relu().mean((2, 3, 4)))), **layers).eval()
+        return lrp3d.explain(net, X, 0, contrastive=False, temporal=False)
+
+    found, wanted = explained(SIGMOIDS["1 / (1 + exp(-x))"]), explained(torch.sigmoid)
+    close(found.logits, wanted.logits)
+    close(found.relevance, wanted.relevance)
+
+
+NO_SIGMOIDS = {
+    "another number": lambda x: 1 / (2 + torch.exp(-x)),
+    "two": lambda x: 2 / (1 + torch.exp(-x)),
+    "moved": lambda x: 1 / (1 + torch.exp(-x).flip(2)),
+    "of a sum": lambda x: 1 / (1 + torch.exp(-x).sum(1, keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("name", NO_SIGMOIDS)
+def test_what_is_no_sigmoid_stays_refused_where_relevance_reaches_it(name):
+    with pytest.raises(lrp3d.UnsupportedOperation, match="divides a constant by a signal"):
+        twin_relevance(Net(lambda x: NO_SIGMOIDS[name](x) * 1.0), X)
+
+
+@pytest.mark.parametrize("end", [lambda e: 1 / (1 + e), lambda e: e.sum(1).log()])
+def test_an_exponential_that_is_held_constant_hands_nothing_on(end):
+    class Exponential(nn.Module):
+        def forward(self, x):
+            return torch.exp(x)
+
+    layers = {"conv": nn.Conv3d(4, 6, 3), "exp": Exponential(), "fc": nn.Linear(6, 5)}
+
+    def forward(net, x):
+        x = net.conv(x)
+        return net.fc(x.mean((2, 3, 4))) + end(net.exp(x)).mean().view(1, 1)
+
+    with pytest.raises(lrp3d.UnsupportedOperation):
+        lrp3d.explain(Net(forward, **layers).eval(), X, 0, temporal=False, constants=["exp"])

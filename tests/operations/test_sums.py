@@ -212,6 +212,8 @@ FUNCTIONS_THAT_SUM = {
     "index_add": lambda x: x.index_add(1, torch.tensor([0, 1]), x[:, 2:4]),
     "scatter_add": lambda x: x.scatter_add(1, (torch.arange(6) // 2).view(1, 6, 1, 1, 1).expand_as(x), x),
     "diff": lambda x: x.diff(dim=2),
+    "nansum": lambda x: x.nansum(2, keepdim=True),
+    "nanmean": lambda x: x.nanmean(2, keepdim=True),
 }
 
 
@@ -231,3 +233,101 @@ def test_the_preset_epsilon_is_input_times_gradient_at_every_sum(name):
     wanted = torch.autograd.grad(net(x)[0, 0], x)[0] * CLIP
     found = lrp3d.explain(net, CLIP, 0, composite="epsilon", contrastive=False, temporal=False).relevance
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+HOLES = torch.rand(1, 3, 4, 6, 6, generator=torch.Generator().manual_seed(5)) < 0.3
+HOLES[:, 0] = HOLES[:, :, 0] = False  # some numbers in every sum
+
+
+def _with_holes(x):
+    return torch.where(HOLES, torch.nan, F.leaky_relu(x, 1.0))
+
+
+WITHOUT_HOLES = {
+    "nansum": (lambda x: x.nansum(2), lambda x: x.nan_to_num().sum(2)),
+    "nansum of everything": (lambda x: torch.nansum(x).view(1), lambda x: x.nan_to_num().sum().view(1)),
+    "nanmean": (lambda x: x.nanmean((2, 3)), lambda x: x.nan_to_num().sum((2, 3)) / (~x.isnan()).sum((2, 3))),
+    "nanmean keepdim": (
+        lambda x: torch.nanmean(x, 1, keepdim=True),
+        lambda x: x.nan_to_num().sum(1, True) / (~x.isnan()).sum(1, True),
+    ),
+}
+
+
+@pytest.mark.parametrize("holes", [True, False])
+@pytest.mark.parametrize("name", WITHOUT_HOLES)
+def test_what_is_no_number_gets_nothing_of_a_sum_of_the_others(name, holes):
+    called, by_hand = WITHOUT_HOLES[name]
+    maps = []
+    for function in (called, by_hand):
+        model = Net(lambda x, function=function: function(_with_holes(x) if holes else F.leaky_relu(x, 1.0)))
+        _, r, found = twin_relevance(model, CLIP, maps[0][0] if maps else None)
+        maps.append((r, found))
+    close(maps[0][1], maps[1][1])
+    close(maps[0][1].sum(), maps[0][0].sum())
+    if holes:
+        assert not maps[0][1][HOLES].any()
+
+
+def test_a_mean_of_numbers_over_time_has_the_frame_logits_of_a_mean():
+    def explained(pool):
+        torch.manual_seed(0)
+        layers = {"conv": nn.Conv3d(3, 6, 3, padding=1), "fc": nn.Linear(6, 5)}
+        net = Net(lambda self, x: self.fc(pool(self.conv(x).relu().mean((3, 4)))), **layers).eval()
+        return lrp3d.explain(net, CLIP, 0)
+
+    found, wanted = explained(lambda x: x.nanmean(2)), explained(lambda x: x.mean(2))
+    close(found.matrix, wanted.matrix)
+    close(found.relevance, wanted.relevance)
+
+
+ALIKE = {
+    "mean over time": (lambda x, full: torch.einsum("bct,t->bc", x, full(4)), lambda x: x.mean(2)),
+    "the constant first": (lambda x, full: torch.einsum("t,bct->bc", full(4), x), lambda x: x.mean(2)),
+    "an ellipsis": (lambda x, full: torch.einsum("...t,t", x, full(4)), lambda x: x.mean(2)),
+    "two axes": (lambda x, full: torch.einsum("bct,ct->b", x, full(3, 4)), lambda x: x.mean((1, 2))),
+    "another axis too": (lambda x, full: torch.einsum("bct,t->b", x, full(4)), lambda x: x.sum((1, 2)) / 4),
+    "tensordot": (lambda x, full: torch.tensordot(x, full(4), 1), lambda x: x.mean(2)),
+    "in another order": (lambda x, full: torch.einsum("bct,t->cb", x, full(4)), lambda x: x.mean(2).mT),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_an_einstein_sum_that_weighs_all_alike_is_a_mean(name):
+    by_einsum, called = ALIKE[name]
+
+    def full(*shape):
+        return torch.full(shape, 1 / torch.Size(shape).numel(), dtype=D)
+
+    _, r, found = twin_relevance(Net(lambda x: by_einsum(F.leaky_relu(x, 1.0), full)), A)
+    close(found, twin_relevance(Net(lambda x: called(F.leaky_relu(x, 1.0))), A, r)[2])
+
+
+@pytest.mark.parametrize(
+    "pool", [lambda x, w: torch.einsum("bct,t->bc", x, w), lambda x, w: torch.einsum("t,bct->bc", w, x)]
+)
+def test_an_einstein_sum_that_averages_over_time_has_frame_logits(pool):
+    def explained(pool):
+        torch.manual_seed(0)
+        layers = {"conv": nn.Conv3d(3, 6, 3, padding=1), "fc": nn.Linear(6, 5)}
+        net = Net(lambda self, x: self.fc(pool(self.conv(x).relu().mean((3, 4)))), **layers).eval()
+        return lrp3d.explain(net, CLIP, 0)
+
+    found = explained(lambda x: pool(x, x.new_full((x.shape[2],), 1 / x.shape[2])))
+    close(found.matrix, explained(lambda x: x.mean(2)).matrix)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [nn.Parameter(torch.full((4,), 0.25, dtype=D)), torch.tensor([0.25, 0.25, 0.25, -0.25], dtype=D)],
+    ids=["parameter", "weights that differ"],
+)
+def test_an_einstein_sum_with_any_other_weights_is_a_layer(weights):
+    rows = lrp3d.inspect(Net(lambda x: torch.einsum("bct,t->bc", F.leaky_relu(x, 1.0), weights)).eval(), A)
+    assert [row.name for row in rows] == ["leaky_relu", "einsum"]
+
+
+def test_an_einstein_sum_spreads_an_axis_of_one_before_it_weighs():
+    weights, x = torch.full((4,), 0.25, dtype=D), A[:, :, :1]
+    _, r, found = twin_relevance(Net(lambda x: torch.einsum("bct,t->bc", x, weights)), x)
+    close(found, r[..., None])

@@ -62,13 +62,42 @@ def test_the_map_is_that_of_the_same_values_by_an_index(name, composite):
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (
-            lambda x: x.index_put((FIRST[:1], FIRST[1:]), x[0, 2], accumulate=True),
-            "has a rule without accumulate= only",
-        ),
         (lambda x: x.diff(dim=2, prepend=x[:, :, :1]), "has a rule without prepend= and append=; use torch.cat"),
     ],
 )
 def test_what_has_no_rule_says_what_to_do(function, said):
     with pytest.raises(lrp3d.UnsupportedOperation, match=said):
         lrp3d.explain(Net(function), CLIP)
+
+
+TWICE = torch.tensor([0, 3, 0])
+ACCUMULATED = {
+    "places once": (
+        lambda x: x.index_put((torch.zeros(2, dtype=torch.long), FIRST), x[0, 3:5], accumulate=True),
+        lambda x: torch.cat([x[:, :2] + x[:, 3:5], x[:, 2:]], 1),
+    ),
+    "places twice": (
+        lambda x: x.transpose(0, 1).index_put((TWICE,), x[0, 3:, None], accumulate=True).transpose(0, 1),
+        lambda x: x.index_add(1, TWICE, x[:, 3:]),
+    ),
+    "one value for all places": (
+        lambda x: x.transpose(0, 1).index_put((TWICE,), x[0, 3], accumulate=True).transpose(0, 1),
+        lambda x: x.index_add(1, TWICE, x[:, 3:4].expand(-1, 3, -1, -1, -1)),
+    ),
+    "in place": (
+        lambda x: x.clone().transpose(0, 1).index_put_((TWICE,), x[0, 3:, None], accumulate=True).transpose(0, 1),
+        lambda x: x.index_add(1, TWICE, x[:, 3:]),
+    ),
+    "a constant": (
+        lambda x: x.index_put((torch.tensor(0), FIRST), x.new_ones(()), accumulate=True),
+        lambda x: torch.cat([x[:, :2] + 1.0, x[:, 2:]], 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ACCUMULATED)
+def test_values_that_are_accumulated_at_an_index_are_a_sum(name):
+    maps = [lrp3d.explain(Net(f), CLIP, 0, contrastive=False, temporal=False) for f in ACCUMULATED[name]]
+    torch.testing.assert_close(maps[0].logits, maps[1].logits)
+    torch.testing.assert_close(maps[0].relevance, maps[1].relevance, rtol=1e-9, atol=1e-12)
+    assert maps[0].conservation.max() < 1e-9

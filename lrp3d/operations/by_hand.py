@@ -1,0 +1,161 @@
+"""What a forward writes by hand, in several steps, where torch has one function: sigmoids and log-sum-exp.
+
+How far such a spelling has come is known about the tensor that the last step made; the next step asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.operations.blocks import passes
+from lrp3d.registry import active_tracer
+from lrp3d.steps.graph import step_of
+from lrp3d.steps.step import Step
+from lrp3d.tracing.signals import Signal, Weighs
+
+# ------------------------------------------------------------------------------- a bounded function, moved and scaled
+
+
+@dataclass(kw_only=True)
+class Bounded(Signal):
+    """Values of a function that is bounded on both sides (tanh, the error function), moved and scaled by numbers."""
+
+    ends: tuple[float, float]
+
+
+def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
+    """Notes between which numbers an output lies; one that lies between 0 and 1, as `(1 + tanh(x)) / 2`, is a gate."""
+    run = active_tracer()
+    signal = run.signal(output)
+    if signal is None:
+        return output
+    known = vars(signal) | {"ends": ends}
+    if math.isclose(ends[0], 0, abs_tol=1e-9) and math.isclose(ends[1], 1):
+        known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}
+    run.signals[output] = Bounded(**known)
+    return output
+
+
+def moved(x: Tensor, output: Tensor, function: Callable[[float], float]) -> Tensor:
+    """Notes the same of `output`, for which every value of `x` was multiplied by a number, or one was added to it."""
+    signal = active_tracer().signal(x)
+    if not isinstance(signal, Bounded):
+        return output
+    low, high = sorted(map(function, signal.ends))
+    return bounded(output, (low, high))
+
+
+# ------------------------------------------------------------------------------------------- a clip in two operations
+
+
+@dataclass(kw_only=True)
+class Clipped(Signal):
+    """What was clipped on one side, after a number was added."""
+
+    bounds: tuple[Any, Any]
+
+
+def bounds_with(x: Tensor, low: Any, high: Any) -> tuple[Any, Any]:
+    """The bounds of a clip of `x`, with the one of the clip before that."""
+    signal = active_tracer().signal(x)
+    before = signal.bounds if isinstance(signal, Clipped) else (None, None)
+    return (before[0] if low is None else low), (before[1] if high is None else high)
+
+
+def is_hard_sigmoid(x: Tensor, bounds: tuple[Any, Any]) -> bool:
+    """Whether a clip of `x` is a hard sigmoid (`relu6(x + 3) / 6`): after a number was added, in 0 to at most 6."""
+    signal = active_tracer().signal(x)
+    numbers = all(isinstance(end, (int, float)) for end in bounds)
+    return bool(signal is not None and signal.shifted and numbers and bounds[0] == 0 < bounds[1] <= 6)
+
+
+def clipped(x: Tensor, output: Tensor, bounds: tuple[Any, Any]) -> Tensor:
+    """Notes of `output`, a clip of `x`, that it was clipped on one side, if so and if the other side may follow."""
+    run = active_tracer()
+    signal = run.signal(x)
+    if signal is not None and signal.shifted and (bounds[0] is None) != (bounds[1] is None):
+        run.signals[output] = Clipped(**vars(run.signals[output]) | {"bounds": bounds, "shifted": True})
+    return output
+
+
+# ----------------------------------------------------------------------------- exponentials, and what is made of them
+
+
+@dataclass(kw_only=True)
+class Exponential(Signal):
+    """`exp(of)`, and with `added` one plus that."""
+
+    of: Tensor
+    made_by: Step | None
+    """Its step; held constant, or moved, it has another one."""
+    added: bool = False
+
+
+@dataclass(kw_only=True)
+class ExponentialSum(Signal):
+    """A sum, or a mean, of `exp(of)` over axes."""
+
+    of: Tensor
+    made_by: Step | None
+    axes: tuple[int, ...]
+    function: Callable[[Tensor], Tensor]
+    """Computes it from `of`."""
+
+
+def exponential(x: Tensor, output: Tensor) -> Tensor:
+    """Notes that `output` is `exp(x)`."""
+    run = active_tracer()
+    if run.is_signal(x):
+        run.signals[output] = Exponential(**vars(run.signals[output]), of=x, made_by=step_of(output.grad_fn))
+    return output
+
+
+def exponent(x: Any, added: bool = False) -> Tensor | None:
+    """The signal z if `x` is `exp(z)`, or, where asked for, `1 + exp(z)`."""
+    signal = active_tracer().signal(x)
+    if not isinstance(signal, Exponential) or signal.added != added or signal.made_by is not step_of(x.grad_fn):
+        return None
+    return signal.of
+
+
+def plus(x: Tensor, number: float, output: Tensor) -> Tensor:
+    """Notes of `output`, which is `x + number`, between which numbers it lies, or that it is one plus `exp`."""
+    moved(x, output, lambda end: end + number)
+    run = active_tracer()
+    if number == 1 and (z := exponent(x)) is not None:
+        known = vars(run.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "added": True}
+        run.signals[output] = Exponential(**known)
+    return output
+
+
+def reciprocal_sigmoid(x: Tensor) -> Tensor | None:
+    """`1 / x` as the sigmoid that it is if `x` is `1 + exp(-z)`; else None."""
+    run = active_tracer()
+    if (exponent_of_x := exponent(x, added=True)) is None:
+        return None
+    output = x.reciprocal()
+    with run.part("negated"):
+        z = passes(torch.neg, exponent_of_x, gate=False, factor=-1.0)
+    sigmoid = passes(lambda _: output, z, nonnegative=True, gate=True, kind=nn.Sigmoid)
+    return run.note_probabilities(sigmoid, z)
+
+
+def summed(z: Tensor | None, output: Tensor, axes: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Notes of `output` that it is the sum or the mean of `exp(z)`; `function` computes it from the exponentials."""
+    run = active_tracer()
+    if z is not None:
+        known = vars(run.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "axes": axes}
+        run.signals[output] = ExponentialSum(**known, function=lambda x: function(x.exp()))
+    return output
+
+
+def sum_of_exponentials(x: Tensor) -> ExponentialSum | None:
+    """What is known about `x` if it is such a sum, as it was computed; else None."""
+    signal = active_tracer().signal(x)
+    return signal if isinstance(signal, ExponentialSum) and signal.made_by is step_of(x.grad_fn) else None
