@@ -69,10 +69,14 @@ def bounds_with(x: Tensor, low: Any, high: Any) -> tuple[Any, Any]:
 
 
 def is_hard_sigmoid(x: Tensor, bounds: tuple[Any, Any]) -> bool:
-    """Whether a clip of `x` is a hard sigmoid (`relu6(x + 3) / 6`): after a number was added, in 0 to at most 6."""
+    """Whether a clip of `x` is a hard sigmoid (`relu6(x + 3) / 6`): after a number was added, in 0 to at most 6.
+
+    Pixels that are put back into their range are none.
+    """
     signal = active_tracer().signal(x)
     numbers = all(isinstance(end, (int, float)) for end in bounds)
-    return bool(signal is not None and signal.shifted and numbers and bounds[0] == 0 < bounds[1] <= 6)
+    is_shifted = signal is not None and signal.shifted and signal.low is None
+    return bool(is_shifted and numbers and bounds[0] == 0 < bounds[1] <= 6)
 
 
 def clipped(x: Tensor, output: Tensor, bounds: tuple[Any, Any]) -> Tensor:

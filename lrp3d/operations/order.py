@@ -15,38 +15,8 @@ from lrp3d.operations.arithmetic import neg
 from lrp3d.operations.blocks import attach, rearranged
 from lrp3d.operations.maxima import amax
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.maxima import TopK
+from lrp3d.steps.maxima import Sorted, TopK
 from lrp3d.tracing.signals import Signal
-
-
-class Sorted(TopK):
-    """All values along an axis in their order; what is the same for values that are equal needs no table of pairs.
-
-    Args:
-        x: the signal.
-        values: its values, in order.
-        indices: where each of them stood.
-        axis: the axis along which they were sorted.
-        is_input: 0 where values of the signal are constants, which get nothing beside an equal input; or None.
-    """
-
-    def __init__(self, x: Tensor, values: Tensor, indices: Tensor, axis: int, is_input: Tensor | None):
-        super().__init__(x, values, axis, is_input)
-        self._indices = indices
-        self._inputs = None if is_input is None else is_input.gather(axis, indices)  # in order
-
-    def relevance(self, r: Tensor) -> list[Tensor]:
-        """Hands the relevance of all places with one value to the inputs that have it."""
-        axis, values = self.axis, self._values
-        size = values.shape[axis]
-        changes = values.narrow(axis, 1, size - 1) != values.narrow(axis, 0, size - 1)
-        number = torch.cat([torch.zeros_like(self._indices.narrow(axis, 0, 1)), changes.cumsum(axis)], axis)
-        inputs = torch.ones_like(values) if self._inputs is None else self._inputs
-        count = torch.zeros_like(values).scatter_add(axis, number, inputs).clamp(min=1)
-        numbers = number.expand(r.shape)
-        shared = torch.zeros_like(r).scatter_add(axis + 1, numbers, r) / count
-        in_order = shared.gather(axis + 1, numbers) * inputs
-        return [torch.zeros_like(r).scatter(axis + 1, self._indices.expand(r.shape), in_order)]
 
 
 @register_operation([torch.sort, Tensor.sort])

@@ -268,3 +268,33 @@ class TopK(OverAxes):
                 equal = equal * self._is_input.unsqueeze(self.axis)
             self._part = equal / equal.sum(self.axis + 1, keepdim=True).clamp(min=1)  # (..., k, inputs, ...)
         return [(r.unsqueeze(self.axis + 2) * self._part).sum(self.axis + 1)]
+
+
+class Sorted(TopK):
+    """All values along an axis in their order; what is the same for values that are equal needs no table of pairs.
+
+    Args:
+        x: the signal.
+        values: its values, in order.
+        indices: where each of them stood.
+        axis: the axis along which they were sorted.
+        is_input: 0 where values of the signal are constants, which get nothing beside an equal input; or None.
+    """
+
+    def __init__(self, x: Tensor, values: Tensor, indices: Tensor, axis: int, is_input: Tensor | None):
+        super().__init__(x, values, axis, is_input)
+        self._indices = indices
+        self._inputs = None if is_input is None else is_input.gather(axis, indices)  # in order
+
+    def relevance(self, r: Tensor) -> list[Tensor]:
+        """Hands the relevance of all places with one value to the inputs that have it."""
+        axis, values = self.axis, self._values
+        size = values.shape[axis]
+        changes = values.narrow(axis, 1, size - 1) != values.narrow(axis, 0, size - 1)
+        number = torch.cat([torch.zeros_like(self._indices.narrow(axis, 0, 1)), changes.cumsum(axis)], axis)
+        inputs = torch.ones_like(values) if self._inputs is None else self._inputs
+        count = torch.zeros_like(values).scatter_add(axis, number, inputs).clamp(min=1)
+        numbers = number.expand(r.shape)
+        shared = torch.zeros_like(r).scatter_add(axis + 1, numbers, r) / count
+        in_order = shared.gather(axis + 1, numbers) * inputs
+        return [torch.zeros_like(r).scatter(axis + 1, self._indices.expand(r.shape), in_order)]

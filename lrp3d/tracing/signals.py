@@ -41,9 +41,16 @@ class Product(NamedTuple):
     weight: int | None
     """Which of them is the weight; None if neither is."""
 
-    def meets_along(self, axes: Sequence[int]) -> bool:
-        """Whether a sum over these axes, counted from the end, is one over places at which both factors differ."""
-        return any(all(len(shape) >= -axis and shape[axis] > 1 for shape in self.shapes) for axis in axes)
+    def is_of_matrices(self, axes: Sequence[int]) -> bool:
+        """Whether a sum over these axes, counted from the end, makes it a product of matrices.
+
+        Both factors differ along a summed axis, and one of them is copied along another one, as the weights of
+        attention are along channels. A gated unit (`x * sigmoid(x)`) whose average is taken is none.
+        """
+        summed = any(all(len(shape) >= -axis and shape[axis] > 1 for shape in self.shapes) for axis in axes)
+        shape = torch.broadcast_shapes(*self.shapes)
+        kept = [axis for axis in range(-len(shape), 0) if axis not in axes and shape[axis] > 1]
+        return summed and any(len(own) < -axis or own[axis] == 1 for axis in kept for own in self.shapes)
 
 
 @dataclass

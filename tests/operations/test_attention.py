@@ -352,3 +352,13 @@ def test_a_softmax_that_relevance_reaches_is_refused_with_what_can_be_held_const
     for module in ("vlad.share",) if named else ():
         found = lrp3d.explain(Aggregated(named, inside).eval(), x, 0, temporal=False, constants=[module])
         assert found.relevance.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "gated", [lambda x: x * x.sigmoid(), lambda x: x * torch.sigmoid(x), lambda x: x * (1 - (-x).sigmoid())]
+)
+def test_the_average_of_a_gated_unit_is_that_of_the_activation(gated):
+    """`x * sigmoid(x)` is an activation in other words, and no attention, although both factors differ everywhere."""
+    signed = clip(2, 3, 4) + 0.25
+    _, r, wanted = twin_relevance(Net(lambda x: F.silu(x.tanh()).mean(2)), signed, None, "paper")
+    close(twin_relevance(Net(lambda x: gated(x.tanh()).mean(2)), signed, r, "paper")[2], wanted)
