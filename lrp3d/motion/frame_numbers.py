@@ -69,6 +69,49 @@ class Frames(NamedTuple):
             return len(flat) == self.length == 1
         return flat.equal(torch.arange(self.length, device=flat.device).repeat(len(flat) // self.length))
 
+    @property
+    def has_constants_around(self) -> bool:
+        """Whether every frame is there, and beside them are constants: frames that a pad has added."""
+        found = self.frame.unique()
+        return len(self.axes_of_time()) == 1 and len(found) == self.length + 1 and int(found[0]) == NONE
+
+    def anew(self) -> Frames | None:
+        """The same with frames numbered by where they stand; None where they are not one after another.
+
+        Frames that differ along an axis along which places do not are its positions. Where frames of several clips or
+        places are folded into an axis, each of them must have all of its frames once, beside one another.
+        """
+        axes = self.axes_of_time()
+        if len(axes) != 1:
+            return None
+        (axis,) = axes
+        size = self.frame.shape[axis]
+        if not differ(self.place, axis):
+            position = along(axis, self.frame.shape, self.frame.device)
+            place = self.place.amax(axis, keepdim=True)
+            return Frames(position, place, position, size, self.places)
+        others = [other for other in range(self.place.dim()) if other != axis]
+        clip = self.place.amax(others) if others else self.place
+        clips = int(clip.unique().ne(NONE).sum())
+        if size % clips:
+            return None
+        for sizes, within in (((clips, -1), 1), ((-1, clips), 0)):
+            frame, place = (x.unflatten(axis, sizes) for x in (self.frame, self.place))
+            rows = frame.flatten().reshape(sizes).movedim(within, 1)  # (clips, positions)
+            first = rows[0][rows[0] != NONE]
+            if (
+                differ(place, axis + within)
+                or not rows.equal(rows[:1].expand_as(rows))
+                or len(first.unique()) < len(first)
+            ):
+                continue
+            count = rows.shape[1]
+            position = along(within, torch.Size(rows.shape if within else rows.T.shape), self.frame.device)
+            position = position.expand(rows.shape if within else rows.T.shape).reshape(self.frame.shape)
+            place = place.amax(axis + within, keepdim=True).expand_as(place).flatten(axis, axis + 1)
+            return Frames(position, place, position, count, self.places)
+        return None
+
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""
         numbers = zip(self.numbers, other.numbers, strict=True)

@@ -9,6 +9,7 @@ frames. A new kind of step that `motion=True` should take gets its case there.
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -31,7 +32,7 @@ from lrp3d.compute.maps import (
 )
 from lrp3d.errors import NoMotion
 from lrp3d.layout import Layout
-from lrp3d.motion.frame_mixing import TIME, mixes
+from lrp3d.motion.frame_mixing import TIME, Positional, first_position, keep, mix, windows_of
 from lrp3d.motion.frame_numbers import NONE, Frames, agreed, alike_before, along, compressed, differ, greatest
 from lrp3d.motion.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
@@ -51,6 +52,17 @@ class Reading(NamedTuple):
     frames: Frames
     seen: Tensor
     """(*operand, frames), broadcasting: the frames seen by the outputs that see a value."""
+
+
+class Windowed(NamedTuple):
+    """An operation whose windows have several frames."""
+
+    axis: int
+    """The axis of frames, of its input and of its output."""
+    of_inputs: Tensor
+    """The clip (rows, channels) of its input, broadcasting."""
+    of_outputs: Tensor
+    """The clip (rows, channels) of its output, broadcasting."""
 
 
 class Sequenced(NamedTuple):
@@ -74,8 +86,8 @@ class FramesOfValues:
     """
 
     def __init__(self, record: Trace, layout: str):
-        self.windowed: dict[Step, Tensor] = {}
-        """Operations over (b, c, t, h, w) whose windows have several frames, with the clip (rows,) of every row."""
+        self.windowed: dict[Step, Windowed] = {}
+        """Operations whose windows move along frames and have several of them."""
         self.readings: dict[Step, dict[int, Reading]] = {}
         """Operations that find values of several frames side by side, by the number of the operand."""
         self.sequences: dict[Step, Sequenced] = {}
@@ -112,10 +124,14 @@ class FramesOfValues:
         by_node = {node: frames for node in sources if (frames := self._frames[node]).length}
         if not by_node:
             return Frames.none(len(shape), self._device)
+        by_node = dict(zip(by_node, _of_one_length([*by_node.values()]), strict=True))
         first, *others = by_node.values()
         if any((first.length, first.places) != (other.length, other.places) for other in others):
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
-        numbers = {node: frames.place * first.length + frames.frame + 1 for node, frames in by_node.items()}
+        numbers = {
+            node: torch.where(frames.frame == NONE, 0, frames.place * first.length + frames.frame + 1)
+            for node, frames in by_node.items()
+        }
         number = moved(edge, numbers).to(self._device) - 1
         frame = compressed(torch.where(number < 0, NONE, number % first.length))
         place = compressed(torch.where(number < 0, NONE, number // first.length))
@@ -161,7 +177,7 @@ class FramesOfValues:
         if isinstance(step, Elementwise):
             return self._together(step, incoming)
         if isinstance(step, WindowMaximum):
-            return self._by_position(step, incoming[0], mixes(step))
+            return self._by_position(step, incoming[0])
         if isinstance(step, AxisMaximum):
             return self._of_maximum(step, incoming[0])
         if isinstance(step, LinearStep):
@@ -191,9 +207,12 @@ class FramesOfValues:
     def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
         """Of a sum, and of whatever else takes values one by one."""
         operands = [frames.with_axes(len(step.shape)) for frames in operands]
-        with_frames = [frames for frames in operands if frames.length]
-        if len(with_frames) < 2:
-            return with_frames[0] if with_frames else operands[0]
+        numbered = [i for i, frames in enumerate(operands) if frames.length]
+        if len(numbered) < 2:
+            return operands[numbered[0]] if numbered else operands[0]
+        for i, frames in zip(numbered, _beside_one_another([operands[i] for i in numbered]), strict=True):
+            operands[i] = frames
+        with_frames = [operands[i] for i in numbered]
         if len({frames.length for frames in with_frames}) > 1:
             raise _unknown(step)
         frame, place, slot = (
@@ -203,15 +222,15 @@ class FramesOfValues:
         if frame is None:
             self._meet(step, operands)
             if slot is None:  # such as differences of frames: time begins anew
-                axes = {axis for frames in with_frames for axis in frames.axes_of_time()}
-                if len(axes) > 1 or not axes:
+                anew = [frames.anew() for frames in with_frames if frames.axes_of_time()]
+                known = [frames for frames in anew if frames is not None]
+                slot = agreed([frames.slot for frames in known]) if known and len(known) == len(anew) else None
+                if slot is None:
                     raise NoMotion(
                         f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing "
                         "says to which of them its result belongs"
                     )
-                (axis,) = axes
-                length = step.shape[axis]
-                slot = along(axis, step.shape, self._device)
+                length = known[0].length
             frame = slot
         largest = max(with_frames, key=lambda frames: frames.place.numel())
         place = largest.place if place is None or any(x.places != largest.places for x in with_frames) else place
@@ -229,13 +248,8 @@ class FramesOfValues:
         x = x.with_axes(len(shape))
         if isinstance(map, FullyConnected):
             return self._along(step, x, len(shape) - 1)
-        if isinstance(map, Convolution) and len(shape) in (4, 5):
-            g = map.geometry
-            if len(shape) == 5 and (g.kernel[0] > 1 or g.transposed or g.stride[0] > 1):
-                if x.varies(1):
-                    raise _became_channels(step, shape)
-                return self._by_position(step, x, mixes(step))
-            return self._by_position(step, self._along(step, x, 1, g.groups), windows=False)
+        if isinstance(map, Convolution):
+            return self._by_position(step, x)
         if isinstance(map, MatrixProduct):
             batch = string.ascii_uppercase[: len(step.shape) - 2]
             pair = ("dk", "dq") if map.left else ("kd", "qd")
@@ -245,8 +259,8 @@ class FramesOfValues:
             return self._of_tokens(step, x, of_input, of_output)
         if isinstance(map, (SumOver, Average, AxisMatrices)):
             return self._of_average(step, x, lambda values: map(values.expand(shape), step.operands[0].w.value))
-        if len(shape) == len(step.shape) == 5 and not x.varies(1):
-            return self._by_position(step, x, mixes(step))
+        if len(shape) == len(step.shape) == 5 and not x.varies(0, 1):
+            return self._by_position(step, x)
         raise _unknown(step)
 
     def _of_tokens(self, step: LinearStep, x: Frames, of_input: str, of_output: str) -> Frames:
@@ -284,7 +298,7 @@ class FramesOfValues:
             if bool((seen.sum(-1) > 1).any()):
                 self.readings[step] = {0: Reading(x, seen.expand_as(by_group).flatten(axis, axis + 1))}
                 if not keeps and differ(x.slot, axis):
-                    raise _became_channels(step, step.operands[0].shape)
+                    raise _unseen(step, step.operands[0].shape)
                 x = x._replace(frame=x.slot)
         if keeps:
             return x
@@ -296,31 +310,53 @@ class FramesOfValues:
 
         return x.each(outputs)
 
-    def _by_position(self, step: Step, x: Frames, windows: bool) -> Frames:
-        """Of an operation over (b, c, t, h, w), or over frames folded into the batch: its shape says what is where."""
-        shape, x = step.shape, x.with_axes(len(step.shape))
+    def _by_position(self, step: Positional, x: Frames) -> Frames:
+        """Of an operation whose windows move over positions: its shape says what is where."""
+        x = x.with_axes(len(step.shape))
         if not x.length:
             return x
-        if x.varies(-1, -2) or len(shape) not in (4, 5) or (windows and x.varies(1)):
-            raise _became_channels(step, shape)
-        clip = x.clip.amax(list(range(1, len(shape)))).expand(shape[0])
-        if windows:
-            self.windowed[step] = clip
-        # Several views of one clip (crops, mirrored copies) may be rows of their own.
-        view = alike_before(clip * x.length + x.frame.amax(list(range(1, len(shape)))))
-        views = int(view.max()) + 1 if len(view) else 1
-        rows = (clip * views + view).reshape(-1, *[1] * (len(shape) - 1))
-        places = shape[-2:].numel()
-        pixel = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
-        place = rows * places + pixel
-        if len(shape) == 4:
-            return x._replace(place=place, places=views * places)
-        if x.varies(0) or (x.varies(1) and x.length != shape[TIME]):
-            raise _became_channels(step, shape)
-        slot = along(TIME, shape, self._device)
-        # Channels of several frames, which this operation does not mix, keep theirs; else time begins anew.
-        frame = x.frame if x.varies(1) else slot
-        return Frames(frame, place, slot, shape[TIME], views * places)
+        if _is_pointwise(step) and not _is_sequence(step, x):  # every value stays where it is, such as tokens do
+            return self._over_channels(step, x)
+        axis = self._axis_of_time(step, x)
+        if axis is not None:
+            return self._along_time(step, x, axis)
+        x = (x.has_constants_around and x.anew()) or x
+        return _with_places(step, self._over_channels(step, x))
+
+    def _over_channels(self, step: Positional, x: Frames) -> Frames:
+        """What a convolution does to frames by mixing channels; pools keep them apart."""
+        if not isinstance(step, LinearStep) or not isinstance(map := step.operands[0].map, Convolution):
+            return x
+        return self._along(step, x, 1, map.geometry.groups)
+
+    def _along_time(self, step: Positional, x: Frames, axis: int) -> Frames:
+        """The same where frames are one of the axes over which windows move."""
+        windows = windows_of(step, axis)
+        stays = keep(windows)
+        if _channels_differ(step, x) and not stays:
+            raise _unseen(step, step.shape)
+        clip, x = _of_channels(x.clip), self._over_channels(step, x)
+        if mix(windows):
+            self.windowed[step] = Windowed(axis, clip, _of_channels(x.clip))
+        x, position = _with_places(step, x, axis), along(axis, step.shape, self._device)
+        if _channels_differ(step, x):  # those that this operation does not mix keep their frames
+            if x.length != step.shape[axis]:
+                raise _unseen(step, step.shape)
+            return x._replace(slot=position)
+        if stays and x.varies(axis) and not x.has_constants_around:
+            return x
+        return x._replace(frame=position, slot=position, length=step.shape[axis])  # time begins anew
+
+    def _axis_of_time(self, step: Positional, x: Frames) -> int | None:
+        """The axis of frames among those over which windows move; None where frames are folded into another axis."""
+        axes = _axes_of_frames(step, x)
+        if not axes:
+            return TIME if len(step.shape) == 5 and not x.varies(0, 1) else None
+        if len(axes) > 1 or x.varies(0):
+            raise _unseen(step, step.shape, "frames differ along several axes")
+        if differ(x.place, axes[0]):
+            raise _unseen(step, step.shape, f"frames along axis {axes[0]} do not follow one another at one place")
+        return axes[0]
 
     def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
         x = x.with_axes(len(step.input_shape))
@@ -343,8 +379,8 @@ class FramesOfValues:
             place = torch.where(some, clip.round() * len(means) + place, NONE)
             frame, place, slot = (compressed(numbers.round().long()) for numbers in (frame, place, slot))
             return Frames(frame, place, slot, x.length, len(means))
-        if len(step.operands[0].shape) == len(step.shape) == 5 and step.shape[TIME] > 1:
-            return self._by_position(step, x, mixes(step))
+        if not isinstance(step.operands[0].map, SumOver) and any(step.shape[i] > 1 for i in _axes_of_frames(step, x)):
+            return self._by_position(step, x)
         if not all(_equal(values, values.flatten()[:1].expand_as(values)) for values in (total, squares)):
             raise _unknown(step)
         return Frames.none(len(step.shape), self._device)
@@ -362,6 +398,77 @@ class FramesOfValues:
                 x = self._incoming(edges[0])
                 self.sequences[step] = Sequenced(x.frame, x.clip)
         return Frames.none(len(step.shape), self._device)
+
+
+def _of_one_length(operands: Sequence[Frames]) -> Sequence[Frames]:
+    """Sequences of different lengths are numbered by where they stand, so that what is beside it belongs to a frame."""
+    if len({frames.length for frames in operands}) == 1:
+        return operands
+    return [frames.anew() or frames for frames in operands]
+
+
+def _beside_one_another(operands: Sequence[Frames]) -> Sequence[Frames]:
+    """The same for a sum, also of sequences of one length that pads have placed."""
+    found = _of_one_length(operands)
+    if len({frames.length for frames in found}) == 1 and agreed([frames.frame for frames in found]) is None:
+        placed = [(frames.has_constants_around and frames.anew()) or frames for frames in found]
+        return placed if len({frames.length for frames in placed}) == 1 else found
+    return found
+
+
+def _axes_of_frames(step: Positional, x: Frames) -> list[int]:
+    """The axes along which frames differ, among those over which windows move."""
+    return [axis for axis in range(first_position(step), len(step.shape)) if x.varies(axis)]
+
+
+def _is_sequence(step: Positional, x: Frames) -> bool:
+    """Whether frames differ along one axis at most, and places do not differ along it."""
+    axes = _axes_of_frames(step, x)
+    return not axes or (len(axes) == 1 and not x.varies(0) and not differ(x.place, axes[0]))
+
+
+def _is_pointwise(step: Positional) -> bool:
+    """Whether it is a convolution whose kernel sees one position, which stays where it is."""
+    map = step.operands[0].map if isinstance(step, LinearStep) else None
+    return (
+        isinstance(map, Convolution)
+        and not map.geometry.transposed
+        and set(map.geometry.kernel) == {1}
+        and step.shape[2:] == cast(LinearStep, step).operands[0].shape[2:]
+        and not any(map.geometry.padding)
+    )
+
+
+def _channels_differ(step: Positional, x: Frames) -> bool:
+    """Whether channels of one position belong to several frames."""
+    return first_position(step) > 1 and x.varies(1)
+
+
+def _with_places(step: Positional, x: Frames, axis: int | None = None) -> Frames:
+    """The places of an output, whose frames are `x`: its rows, and where in a row they are.
+
+    Along the axis of frames, if it is one over which windows move, places are the same.
+    """
+    clip = _of_channels(x.clip)
+    axes, first = len(step.shape), first_position(step)
+    within = list(range(1 if clip.shape[1] == 1 else 2, axes))
+    frame = x.frame.amax(within, keepdim=True).flatten(1)
+    number = (clip * x.length + frame).expand(step.shape[0], -1)
+    # Several views of one clip (crops, mirrored copies, places) may be rows of their own.
+    view = alike_before(number.flatten()).reshape(number.shape)
+    views = int(view.max()) + 1 if view.numel() else 1
+    rows = clip * views + view
+    sizes = [size if i >= first and i != axis else 1 for i, size in enumerate(step.shape)]
+    places = math.prod(sizes)
+    pixel = torch.arange(places, device=rows.device).reshape(sizes)
+    rows = rows.reshape(*rows.shape, *[1] * (axes - 2))
+    return x._replace(place=rows * places + pixel, places=views * places)
+
+
+def _of_channels(clip: Tensor) -> Tensor:
+    """The clips (rows, channels) of a tensor, broadcasting."""
+    axes = list(range(2, clip.dim()))
+    return clip.amax(axes) if axes else clip
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -383,8 +490,7 @@ def _unknown(step: Step) -> NoMotion:
     return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
 
 
-def _became_channels(step: Step, shape: torch.Size) -> NoMotion:
+def _unseen(step: Step, shape: torch.Size, why: str = "frames became channels, or channels frames") -> NoMotion:
     return NoMotion(
-        f"motion= does not know which frames '{step.name}' ({step.operation}) sees: at {tuple(shape)}, frames became "
-        "channels, or channels frames"
+        f"motion= does not know which frames '{step.name}' ({step.operation}) sees: at {tuple(shape)}, {why}"
     )
