@@ -241,3 +241,133 @@ def test_windows_within_frames_mix_none(axes, operation):
             return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
 
     assert (explained(Within).dynamic == 0).all()
+
+
+# ---------------------------------------------------------------------------- images of frames folded into the batch
+
+
+class Images(nn.Module):
+    """Layers that see one frame, as 3D convolutions or as convolutions of images folded into the batch, and their sums.
+
+    Args:
+        folds: whether frames are folded into the batch.
+        features: takes this network and the features of frames (b, c, t, h, w); returns those that are classified.
+    """
+
+    def __init__(self, folds, features):
+        super().__init__()
+        self.folds, self.features = folds, features
+        self.stem, self.fc = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)), nn.Linear(4, 3)
+        self.a, self.b, self.c = (nn.Conv3d(4, 4, (1, 3, 3), padding=(0, 1, 1)) for _ in range(3))
+        self.time = nn.ModuleList(nn.Conv3d(4, 4, (3, 1, 1), dilation=(d, 1, 1), padding=(2 * d, 0, 0)) for d in (1, 2))
+        self.strided = nn.Conv3d(4, 4, (3, 1, 1), (2, 1, 1), (1, 0, 0))
+
+    def image(self, layer, x):
+        if not self.folds:
+            return layer(x)
+        images = einops.rearrange(x, "b c t h w -> (b t) c h w")
+        images = F.conv2d(images, layer.weight[:, :, 0], layer.bias, padding=layer.padding[1:])
+        return einops.rearrange(images, "(b t) c h w -> b c t h w", b=len(x))
+
+    def forward(self, clip):
+        x = self.features(self, torch.relu(self.image(self.stem, clip)))
+        x = torch.relu(self.image(self.c, torch.relu(x)))
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def padded(x, before, behind):
+    return F.pad(x, (0, 0, 0, 0, before, behind))
+
+
+def differences(net, x):
+    return net.image(net.a, x)[:, :, 1:] - x[:, :, :-1]
+
+
+def causal(net, x):
+    """Two residual blocks of convolutions that are padded on both sides, of which what is behind is cut off."""
+    for layer in net.time:
+        y = layer(x)
+        x = net.image(net.a, x) + torch.relu(y[:, :, : x.shape[2]])
+    return x
+
+
+def up_again(net, x):
+    x = x[:, :, :6]
+    up = net.image(net.a, torch.relu(net.strided(x))).repeat_interleave(2, 2)
+    return x + net.image(net.b, up)
+
+
+FEATURES = {
+    "differences, padded behind": lambda net, x: x + net.image(net.b, padded(differences(net, x), 0, 1)),
+    "differences, padded before": lambda net, x: x + net.image(net.b, padded(differences(net, x), 1, 0)),
+    "differences, padded at last": lambda net, x: x + padded(net.image(net.b, differences(net, x)), 0, 1),
+    "differences beside channels": lambda net, x: torch.cat(
+        [x[:, :2], padded(net.image(net.b, differences(net, x)), 1, 0)[:, 2:]], 1
+    ),
+    "differences of both directions": lambda net, x: (
+        x
+        + net.image(net.b, padded(differences(net, x), 0, 1))
+        + net.image(net.c, padded(net.image(net.a, x)[:, :, :-1] - x[:, :, 1:], 1, 0))
+    ),
+    "differences beside the frames behind": lambda net, x: net.image(net.b, x[:, :, 1:]) + differences(net, x),
+    "causal convolutions, cut": causal,
+    "every second frame beside a strided convolution": lambda net, x: net.image(net.a, x[:, :, ::2]) + net.strided(x),
+}
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+@pytest.mark.parametrize("features", FEATURES)
+def test_images_folded_into_the_batch_are_split_as_clips_are(features, clips):
+    wanted = explained(lambda: Images(False, FEATURES[features]), CLIP[:clips])
+    alike(explained(lambda: Images(True, FEATURES[features]), CLIP[:clips]), wanted)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_both_parts_add_up_and_nothing_is_dynamic_in_a_clip_that_stands_still(features):
+    plain = explained(lambda: Images(True, FEATURES[features]), motion=False)
+    found = explained(lambda: Images(True, FEATURES[features]))
+    torch.testing.assert_close(found.static + found.dynamic, plain.relevance, **EXACT)
+    torch.testing.assert_close(found.static_matrix + found.dynamic_matrix, plain.matrix, **EXACT)
+    torch.testing.assert_close(sum(found.motion_by_layer.values()), found.motion, **EXACT)
+    still = explained(lambda: Images(True, FEATURES[features]), CLIP[:, :, :1].expand_as(CLIP))
+    assert still.dynamic.abs().max() <= 1e-12 * still.static.abs().max()
+
+
+def one_by_one(layer, x):
+    """A layer without bias that changes nothing, but for the order in which it stands."""
+    return F.conv3d(x, torch.eye(4, dtype=x.dtype).reshape(4, 4, 1, 1, 1)) if layer else x
+
+
+@pytest.mark.parametrize(
+    "meet",
+    [
+        lambda own, x: own(x[:, :, 1:]) - 0.5 * own(x[:, :, :-1]),
+        lambda own, x: own(padded(x[:, :, :6], 0, 1)) - 0.5 * own(padded(x[:, :, :6], 1, 0)),
+        lambda own, x: own(padded(x[:, :, :-1], 1, 0)) - 0.5 * x,
+    ],
+    ids=["difference", "padded apart", "one frame later"],
+)
+def test_frames_meet_also_behind_layers_that_see_one_frame(meet):
+    def made(layer):
+        return Images(False, lambda net, x: meet(lambda y: one_by_one(layer, y), x))
+
+    plain, behind = explained(lambda: made(False)), explained(lambda: made(True))
+    torch.testing.assert_close(behind.dynamic, plain.dynamic, **EXACT)
+    assert plain.motion.abs().min() > 1e-4
+
+
+def test_one_frame_beside_all_is_refused_however_long_its_sequence_is():
+    with pytest.raises(NoMotion, match=r"which frames 'add' \(add\) brings together: sequences of 4 and 7 frames"):
+        explained(lambda: Images(False, lambda net, x: x + net.strided(x)[:, :, :1]))
+
+
+def test_frames_that_are_repeated_stand_beside_others_unless_they_could_be_views_of_one_frame():
+    wanted = explained(lambda: Images(False, lambda net, x: x[:, :, :6] + interpolated(net, x[:, :, :6])))
+    alike(explained(lambda: Images(False, up_again)), wanted)
+    with pytest.raises(NoMotion, match=r"which frames 'add' \(add\) brings together: sequences of 3 and 6 frames"):
+        explained(lambda: Images(True, up_again))
+
+
+def interpolated(net, x):
+    up = F.interpolate(net.image(net.a, torch.relu(net.strided(x))), scale_factor=(2, 1, 1))
+    return net.image(net.b, up)

@@ -38,7 +38,7 @@ class Frames(NamedTuple):
     @property
     def clip(self) -> Tensor:
         """The number of the clip of every value."""
-        return compressed(self.place.clamp(min=0) // self.places)
+        return compressed(self.place // self.places).clamp(min=0)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
         """The same with all numbers changed alike."""
@@ -69,12 +69,6 @@ class Frames(NamedTuple):
             return len(flat) == self.length == 1
         return flat.equal(torch.arange(self.length, device=flat.device).repeat(len(flat) // self.length))
 
-    @property
-    def has_constants_around(self) -> bool:
-        """Whether every frame is there, and beside them are constants: frames that a pad has added."""
-        found = self.frame.unique()
-        return len(self.axes_of_time()) == 1 and len(found) == self.length + 1 and int(found[0]) == NONE
-
     def anew(self) -> Frames | None:
         """The same with frames numbered by where they stand; None where they are not one after another.
 
@@ -90,27 +84,23 @@ class Frames(NamedTuple):
             position = along(axis, self.frame.shape, self.frame.device)
             place = self.place.amax(axis, keepdim=True)
             return Frames(position, place, position, size, self.places)
-        others = [other for other in range(self.place.dim()) if other != axis]
-        clip = self.place.amax(others) if others else self.place
-        clips = int(clip.unique().ne(NONE).sum())
-        if size % clips:
-            return None
-        for sizes, within in (((clips, -1), 1), ((-1, clips), 0)):
+        clips = self._folded_into(axis)
+        for sizes, time in (((clips, -1), 1), ((-1, clips), 0)) if clips and size % clips == 0 else ():
             frame, place = (x.unflatten(axis, sizes) for x in (self.frame, self.place))
-            rows = frame.flatten().reshape(sizes).movedim(within, 1)  # (clips, positions)
-            first = rows[0][rows[0] != NONE]
-            if (
-                differ(place, axis + within)
-                or not rows.equal(rows[:1].expand_as(rows))
-                or len(first.unique()) < len(first)
-            ):
-                continue
-            count = rows.shape[1]
-            position = along(within, torch.Size(rows.shape if within else rows.T.shape), self.frame.device)
-            position = position.expand(rows.shape if within else rows.T.shape).reshape(self.frame.shape)
-            place = place.amax(axis + within, keepdim=True).expand_as(place).flatten(axis, axis + 1)
-            return Frames(position, place, position, count, self.places)
+            by_clip = frame.flatten().reshape(sizes).movedim(time, 1)  # (clips, positions)
+            once = by_clip[0][by_clip[0] != NONE]
+            alike = by_clip.equal(by_clip[:1].expand_as(by_clip)) and len(once.unique()) == len(once)
+            if alike and not differ(place, axis + time):
+                position = along(axis + time, frame.shape, frame.device).expand_as(frame).flatten(axis, axis + 1)
+                place = place.amax(axis + time, keepdim=True).expand_as(place).flatten(axis, axis + 1)
+                return Frames(position, place, position, by_clip.shape[1], self.places)
         return None
+
+    def _folded_into(self, axis: int) -> int:
+        """How many clips, or places, are folded into an axis of frames."""
+        others = [other for other in range(self.place.dim()) if other != axis]
+        place = self.place.amax(others) if others else self.place
+        return int(place.unique().ne(NONE).sum())
 
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""

@@ -1,7 +1,8 @@
 """Which frame each value of a network belongs to, followed from the clip up through views, shifts and tokens.
 
-Convolutions and pools have time on an axis that is known. Between them, values may become tokens, frames folded into
-the batch, or time steps of a sequence, and channels may be moved along time. So numbers of frames go with the values.
+Frames may be any axis over which windows of convolutions and pools move. Between these, values may become tokens,
+frames folded into the batch, or time steps of a sequence, and channels may be moved along time. So numbers of frames go
+with the values.
 
 `FramesOfValues._after` has one case for each kind of step, and refuses a step of which it does not know what it does to
 frames. A new kind of step that `motion=True` should take gets its case there.
@@ -127,6 +128,8 @@ class FramesOfValues:
         by_node = dict(zip(by_node, _of_one_length([*by_node.values()]), strict=True))
         first, *others = by_node.values()
         if any((first.length, first.places) != (other.length, other.places) for other in others):
+            if self._joined_lengths(edge[0]):
+                return self._incoming(edge)
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
         numbers = {
             node: torch.where(frames.frame == NONE, 0, frames.place * first.length + frames.frame + 1)
@@ -138,6 +141,21 @@ class FramesOfValues:
         origin = sources[0] if len(sources) == 1 else None
         found = Frames(frame, place, frame, first.length, first.places, origin)
         return found if bool((number >= 0).all()) and found.in_order else found._replace(slot=self._slot(edge, frame))
+
+    def _joined_lengths(self, node: Node) -> bool:
+        """Finds the frames of concatenations of sequences of different lengths; whether there were any."""
+        between = [below for below in downwards([node], self._frames.__contains__) if below not in self._frames]
+        found = False
+        for cat in reversed([below for below in between if below.name().startswith("Cat")]):
+            parts, axis = [self._incoming(edge) for edge in edges_below(cat) if edge[0] is not None], axis_of(cat)
+            if len(parts) < len(edges_below(cat)) or any(not part.length or part.varies(axis) for part in parts):
+                continue
+            lengths, parts = {part.length for part in parts}, [*_of_one_length(parts)]
+            if len(lengths) > 1 and len({(part.length, part.places) for part in parts}) == 1:
+                shapes = [kind(edge)[0] for edge in edges_below(cat)]
+                self._frames[cat] = _joined(parts, shapes, axis)
+                found = True
+        return found
 
     def _slot(self, edge: Edge, frame: Tensor) -> Tensor:
         """The frames of the nearest tensor below that has the same shape, and its frames in order.
@@ -210,11 +228,12 @@ class FramesOfValues:
         numbered = [i for i, frames in enumerate(operands) if frames.length]
         if len(numbered) < 2:
             return operands[numbered[0]] if numbered else operands[0]
-        for i, frames in zip(numbered, _beside_one_another([operands[i] for i in numbered]), strict=True):
+        for i, frames in zip(numbered, _of_one_length([operands[i] for i in numbered]), strict=True):
             operands[i] = frames
         with_frames = [operands[i] for i in numbered]
-        if len({frames.length for frames in with_frames}) > 1:
-            raise _unknown(step)
+        if len(lengths := sorted({frames.length for frames in with_frames})) > 1:
+            sequences = " and ".join(map(str, lengths))
+            raise _unmatched(step, f"sequences of {sequences} frames do not stand beside one another")
         frame, place, slot = (
             agreed(numbers) for numbers in zip(*(frames.numbers for frames in with_frames), strict=True)
         )
@@ -226,10 +245,7 @@ class FramesOfValues:
                 known = [frames for frames in anew if frames is not None]
                 slot = agreed([frames.slot for frames in known]) if known and len(known) == len(anew) else None
                 if slot is None:
-                    raise NoMotion(
-                        f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing "
-                        "says to which of them its result belongs"
-                    )
+                    raise _unmatched(step, "nothing says to which of them its result belongs")
                 length = known[0].length
             frame = slot
         largest = max(with_frames, key=lambda frames: frames.place.numel())
@@ -320,7 +336,6 @@ class FramesOfValues:
         axis = self._axis_of_time(step, x)
         if axis is not None:
             return self._along_time(step, x, axis)
-        x = (x.has_constants_around and x.anew()) or x
         return _with_places(step, self._over_channels(step, x))
 
     def _over_channels(self, step: Positional, x: Frames) -> Frames:
@@ -343,7 +358,7 @@ class FramesOfValues:
             if x.length != step.shape[axis]:
                 raise _unseen(step, step.shape)
             return x._replace(slot=position)
-        if stays and x.varies(axis) and not x.has_constants_around:
+        if stays and x.varies(axis):
             return x
         return x._replace(frame=position, slot=position, length=step.shape[axis])  # time begins anew
 
@@ -407,13 +422,13 @@ def _of_one_length(operands: Sequence[Frames]) -> Sequence[Frames]:
     return [frames.anew() or frames for frames in operands]
 
 
-def _beside_one_another(operands: Sequence[Frames]) -> Sequence[Frames]:
-    """The same for a sum, also of sequences of one length that pads have placed."""
-    found = _of_one_length(operands)
-    if len({frames.length for frames in found}) == 1 and agreed([frames.frame for frames in found]) is None:
-        placed = [(frames.has_constants_around and frames.anew()) or frames for frames in found]
-        return placed if len({frames.length for frames in placed}) == 1 else found
-    return found
+def _joined(parts: Sequence[Frames], shapes: Sequence[torch.Size], axis: int) -> Frames:
+    """Of tensors of some shapes that are concatenated."""
+    frame, place, slot = (
+        compressed(torch.cat([x.expand(shape) for x, shape in zip(numbers, shapes, strict=True)], axis))
+        for numbers in zip(*(part.numbers for part in parts), strict=True)
+    )
+    return Frames(frame, place, slot, parts[0].length, parts[0].places)
 
 
 def _axes_of_frames(step: Positional, x: Frames) -> list[int]:
@@ -453,16 +468,16 @@ def _with_places(step: Positional, x: Frames, axis: int | None = None) -> Frames
     axes, first = len(step.shape), first_position(step)
     within = list(range(1 if clip.shape[1] == 1 else 2, axes))
     frame = x.frame.amax(within, keepdim=True).flatten(1)
-    number = (clip * x.length + frame).expand(step.shape[0], -1)
-    # Several views of one clip (crops, mirrored copies, places) may be rows of their own.
-    view = alike_before(number.flatten()).reshape(number.shape)
+    number = torch.where(frame == NONE, NONE, clip * x.length + frame).expand(step.shape[0], -1)
+    # Several views of one clip (crops, mirrored copies, places) may be rows of their own; constants belong to none.
+    view = alike_before(number.flatten()).reshape(number.shape).where(number != NONE, 0)
     views = int(view.max()) + 1 if view.numel() else 1
-    rows = clip * views + view
+    rows = torch.where(number == NONE, NONE, clip * views + view)
     sizes = [size if i >= first and i != axis else 1 for i, size in enumerate(step.shape)]
     places = math.prod(sizes)
     pixel = torch.arange(places, device=rows.device).reshape(sizes)
     rows = rows.reshape(*rows.shape, *[1] * (axes - 2))
-    return x._replace(place=rows * places + pixel, places=views * places)
+    return x._replace(place=torch.where(rows == NONE, NONE, rows * places + pixel), places=views * places)
 
 
 def _of_channels(clip: Tensor) -> Tensor:
@@ -488,6 +503,10 @@ def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
 
 def _unknown(step: Step) -> NoMotion:
     return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
+
+
+def _unmatched(step: Step, why: str) -> NoMotion:
+    return NoMotion(f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: {why}")
 
 
 def _unseen(step: Step, shape: torch.Size, why: str = "frames became channels, or channels frames") -> NoMotion:
