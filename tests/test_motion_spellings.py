@@ -156,6 +156,28 @@ def test_spellings_agree_for_contrasts_other_rules_and_chunks(operation, options
         alike(explained(lambda spelling=spelling: Net(spelling, *operands, **others), **options), wanted)
 
 
+class Causal(nn.Module):
+    """A temporal convolutional network: dilated layers padded on both sides, cut behind, in residual sums."""
+
+    def __init__(self, spelling):
+        super().__init__()
+        self.stem, self.fc = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)), nn.Linear(4, 3)
+        dilated = [conv(3, padding=2 * d, dilation=d)[0] for d in (1, 2)]
+        self.layers = nn.ModuleList(Along(spelling, *layer) for layer in dilated)
+
+    def forward(self, clip):
+        x = torch.relu(self.stem(clip))
+        for layer in self.layers:
+            x = torch.relu(x + torch.relu(layer(x)[:, :, : x.shape[2]]))
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+@pytest.mark.parametrize("clips", [1, 2])
+@pytest.mark.parametrize("spelling", [name for name in SPELLINGS if name != "b c t h w"])
+def test_causal_convolutions_are_split_alike_in_every_spelling(spelling, clips):
+    alike(explained(lambda: Causal(spelling), CLIP[:clips]), explained(lambda: Causal("b c t h w"), CLIP[:clips]))
+
+
 class TemporalAdaptive(nn.Module):
     """TANet: a kernel over time for every clip and channel, made from the clip; clips stand among the groups."""
 

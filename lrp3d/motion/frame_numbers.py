@@ -28,6 +28,8 @@ class Frames(NamedTuple):
     """How many places of a frame are numbered, clip by clip."""
     origin: Any = None
     """The node that made all of these values, or those from which they were only moved; None if there are several."""
+    unplaced: str = ""
+    """The attention of whose queries nothing has said yet to which frames they belong; "" where there is none."""
 
     @classmethod
     def none(cls, axes: int, device: torch.device) -> Frames:
@@ -105,7 +107,8 @@ class Frames(NamedTuple):
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""
         numbers = zip(self.numbers, other.numbers, strict=True)
-        return (self.length, self.places) == (other.length, other.places) and all(a.equal(b) for a, b in numbers)
+        same = (self.length, self.places, self.unplaced) == (other.length, other.places, other.unplaced)
+        return same and all(a.equal(b) for a, b in numbers)
 
     @property
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -123,23 +123,31 @@ class FramesOfValues:
         """The frames of values that were only moved since their frames were known."""
         shape, sources = kind(edge)[0], self._sources(edge[0])
         by_node = {node: frames for node in sources if (frames := self._frames[node]).length}
+        unplaced = _unplaced([self._frames[node] for node in sources])
+        nothing = dict.fromkeys(sources, torch.zeros((), dtype=torch.long, device=self._device))
+        if _numbered_apart([*by_node.values()]):  # constants, such as a class token, have no number
+            by_node = {
+                node: frames
+                for node, frames in by_node.items()
+                if bool(moved(edge, nothing | {node: (frames.frame != NONE).long()}).any())
+            }
         if not by_node:
-            return Frames.none(len(shape), self._device)
+            return Frames.none(len(shape), self._device)._replace(unplaced=unplaced)
         by_node = dict(zip(by_node, _of_one_length([*by_node.values()]), strict=True))
-        first, *others = by_node.values()
-        if any((first.length, first.places) != (other.length, other.places) for other in others):
+        if _numbered_apart([*by_node.values()]):
             if self._joined_lengths(edge[0]):
                 return self._incoming(edge)
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
+        first = next(iter(by_node.values()))
         numbers = {
             node: torch.where(frames.frame == NONE, 0, frames.place * first.length + frames.frame + 1)
             for node, frames in by_node.items()
         }
-        number = moved(edge, numbers).to(self._device) - 1
+        number = moved(edge, nothing | numbers).to(self._device) - 1
         frame = compressed(torch.where(number < 0, NONE, number % first.length))
         place = compressed(torch.where(number < 0, NONE, number // first.length))
         origin = sources[0] if len(sources) == 1 else None
-        found = Frames(frame, place, frame, first.length, first.places, origin)
+        found = Frames(frame, place, frame, first.length, first.places, origin, unplaced)
         return found if bool((number >= 0).all()) and found.in_order else found._replace(slot=self._slot(edge, frame))
 
     def _joined_lengths(self, node: Node) -> bool:
@@ -151,7 +159,7 @@ class FramesOfValues:
             if len(parts) < len(edges_below(cat)) or any(not part.length or part.varies(axis) for part in parts):
                 continue
             lengths, parts = {part.length for part in parts}, [*_of_one_length(parts)]
-            if len(lengths) > 1 and len({(part.length, part.places) for part in parts}) == 1:
+            if len(lengths) > 1 and not _numbered_apart(parts):
                 shapes = [kind(edge)[0] for edge in edges_below(cat)]
                 self._frames[cat] = _joined(parts, shapes, axis)
                 found = True
@@ -191,7 +199,7 @@ class FramesOfValues:
         edges = [edge for edge in edges_below(node) if edge[0] is not None]
         if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
             return self._in_sequence(step, edges)
-        incoming = [self._incoming(edge) for edge in edges]
+        incoming = self._placed(step, edges)
         if isinstance(step, Elementwise):
             return self._together(step, incoming)
         if isinstance(step, WindowMaximum):
@@ -206,6 +214,14 @@ class FramesOfValues:
             if len(maps) == 1:
                 return self._of_layer(step, incoming[0])
         raise _unknown(step)
+
+    def _placed(self, step: Step, edges: Sequence[Edge]) -> list[Frames]:
+        """The frames of what arrives, all of which are known if the step brings values together."""
+        incoming = [self._incoming(edge) for edge in edges]
+        if (attention := _unplaced(incoming)) and (isinstance(step, RecurrentOutput) or not _takes_unplaced(step)):
+            why = f"the queries of '{attention}' are not as many as its keys, and its output was added to nothing that"
+            raise _unseen(step, step.shape, f"{why} says to which frames they belong")
+        return incoming
 
     def _of_clip(self, step: Step) -> Frames:
         sizes = self._layout.sizes(torch.empty(step.shape, device="meta"), self._batch)
@@ -226,8 +242,10 @@ class FramesOfValues:
         """Of a sum, and of whatever else takes values one by one."""
         operands = [frames.with_axes(len(step.shape)) for frames in operands]
         numbered = [i for i, frames in enumerate(operands) if frames.length]
+        # Queries are those tokens to which the output of their attention is added.
+        unplaced = "" if any(operands[i].unplaced == "" for i in numbered) else _unplaced(operands)
         if len(numbered) < 2:
-            return operands[numbered[0]] if numbered else operands[0]
+            return operands[numbered[0] if numbered else 0]._replace(unplaced=unplaced)
         for i, frames in zip(numbered, _of_one_length([operands[i] for i in numbered]), strict=True):
             operands[i] = frames
         with_frames = [operands[i] for i in numbered]
@@ -250,7 +268,7 @@ class FramesOfValues:
             frame = slot
         largest = max(with_frames, key=lambda frames: frames.place.numel())
         place = largest.place if place is None or any(x.places != largest.places for x in with_frames) else place
-        return Frames(frame, place, frame if slot is None else slot, length, largest.places)
+        return Frames(frame, place, frame if slot is None else slot, length, largest.places, unplaced=unplaced)
 
     def _meet(self, step: Step, operands: Sequence[Frames]) -> None:
         """Notes a sum of values of different frames."""
@@ -282,6 +300,8 @@ class FramesOfValues:
     def _of_tokens(self, step: LinearStep, x: Frames, of_input: str, of_output: str) -> Frames:
         """Of a product of matrices, such as attention; each token that is summed stands for a token of the output.
 
+        Where queries are not as many as keys, as behind pools of keys, nothing here says to which frames they belong.
+
         Args:
             step: the product.
             x: the frames of its input.
@@ -300,10 +320,9 @@ class FramesOfValues:
             self._along(step, x, axis, keeps=True)
             if queries == [tokens]:
                 of_input = of_input.replace(letter, new[0])
-            elif mixed and any(size > 1 for size in queries):
-                raise _unknown(step)
             elif mixed:
-                return Frames.none(len(step.shape), self._device)
+                several = any(size > 1 for size in queries)
+                return Frames.none(len(step.shape), self._device)._replace(unplaced=step.name if several else "")
         return x.each(lambda label: _laid_out(label, of_input, of_output))
 
     def _along(self, step: LinearStep, x: Frames, axis: int, groups: int = 1, keeps: bool = False) -> Frames:
@@ -403,7 +422,7 @@ class FramesOfValues:
     def _in_sequence(self, step: Step, edges: Sequence[Edge]) -> Frames:
         """Of the steps into which a recurrent layer is unrolled, which as a whole mix the frames of its sequence."""
         if isinstance(step, RecurrentOutput):
-            sequence = self._incoming(edges[1])
+            (sequence,) = self._placed(step, edges[1:])
             if sequence.varies(-1):
                 raise _unknown(step)
             return sequence
@@ -413,6 +432,23 @@ class FramesOfValues:
                 x = self._incoming(edges[0])
                 self.sequences[step] = Sequenced(x.frame, x.clip)
         return Frames.none(len(step.shape), self._device)
+
+
+def _unplaced(operands: Sequence[Frames]) -> str:
+    """The name of the first attention of whose queries nothing has said to which frames they belong."""
+    return next((frames.unplaced for frames in operands if frames.unplaced), "")
+
+
+def _takes_unplaced(step: Step) -> bool:
+    """Whether a step brings no two values together but those of one token."""
+    if isinstance(step, LinearStep):
+        return all(isinstance(operand.map, (Broadcast, Scale, FullyConnected)) for operand in step.operands)
+    return isinstance(step, Elementwise)
+
+
+def _numbered_apart(operands: Sequence[Frames]) -> bool:
+    """Whether numbers of frames and places of several operands mean different things."""
+    return len({(frames.length, frames.places) for frames in operands}) > 1
 
 
 def _of_one_length(operands: Sequence[Frames]) -> Sequence[Frames]:
@@ -428,7 +464,7 @@ def _joined(parts: Sequence[Frames], shapes: Sequence[torch.Size], axis: int) ->
         compressed(torch.cat([x.expand(shape) for x, shape in zip(numbers, shapes, strict=True)], axis))
         for numbers in zip(*(part.numbers for part in parts), strict=True)
     )
-    return Frames(frame, place, slot, parts[0].length, parts[0].places)
+    return Frames(frame, place, slot, parts[0].length, parts[0].places, unplaced=_unplaced(parts))
 
 
 def _axes_of_frames(step: Positional, x: Frames) -> list[int]:
