@@ -147,6 +147,17 @@ def test_pooled_values_at_rest_are_their_mean_over_all_frames_of_keys():
 
 
 def test_queries_whose_frames_nothing_says_are_refused_by_the_name_of_their_attention():
-    message = r"which frames 'mean_1' \(mean\) sees: at .*, the queries of 'matmul_1' are not as many as its keys"
+    message = r"'mean_1' \(mean\) sees: at \(2, 2\), 'matmul_1' sums tokens of several frames, and its results, which"
     with pytest.raises(NoMotion, match=message):
         explained(lambda: Alone(residual=False), CLIP)
+
+
+def test_linear_attention_whose_sum_over_tokens_is_multiplied_by_queries_is_refused():
+    class Linear(Alone):
+        def forward(self, clip):
+            x = self.same(clip).mean((3, 4)).transpose(1, 2)
+            context = torch.relu(self.k(x)).transpose(1, 2) @ x
+            return self.fc(x + torch.relu(self.q(x)) @ context).mean(1)
+
+    with pytest.raises(NoMotion, match=r"'matmul_1' \(matmul\) sees: .*, 'matmul' sums tokens of several frames"):
+        explained(Linear, CLIP)

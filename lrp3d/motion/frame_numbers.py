@@ -29,7 +29,7 @@ class Frames(NamedTuple):
     origin: Any = None
     """The node that made all of these values, or those from which they were only moved; None if there are several."""
     unplaced: str = ""
-    """The attention of whose queries nothing has said yet to which frames they belong; "" where there is none."""
+    """The sum over tokens of whose results nothing has said yet to which frames they belong; "" where there is none."""
 
     @classmethod
     def none(cls, axes: int, device: torch.device) -> Frames:

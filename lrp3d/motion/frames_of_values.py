@@ -219,8 +219,8 @@ class FramesOfValues:
         """The frames of what arrives, all of which are known if the step brings values together."""
         incoming = [self._incoming(edge) for edge in edges]
         if (attention := _unplaced(incoming)) and (isinstance(step, RecurrentOutput) or not _takes_unplaced(step)):
-            why = f"the queries of '{attention}' are not as many as its keys, and its output was added to nothing that"
-            raise _unseen(step, step.shape, f"{why} says to which frames they belong")
+            why = f"'{attention}' sums tokens of several frames, and its results, which are not as many, were"
+            raise _unseen(step, step.shape, f"{why} added to nothing that says to which frames they belong")
         return incoming
 
     def _of_clip(self, step: Step) -> Frames:
