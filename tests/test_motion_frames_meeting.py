@@ -255,6 +255,21 @@ def test_a_mean_over_all_frames_may_come_back_to_each_of_them():
     assert (split(Context().double().eval(), CLIP, contrastive=False).dynamic == 0).all()
 
 
+def test_a_mean_over_all_frames_may_stand_beside_the_channels_of_each():
+    class Beside(OfFrames):
+        def __init__(self):
+            super().__init__()
+            self.both = nn.Conv3d(8, 4, 1)
+
+        def forward(self, clip):
+            x = torch.relu(self.stem(clip))
+            x = torch.relu(self.both(torch.cat([x, x.mean((2, 3, 4), keepdim=True).expand_as(x)], 1)))
+            return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+    torch.manual_seed(0)
+    assert (split(Beside().double().eval(), CLIP, contrastive=False).dynamic == 0).all()
+
+
 def test_channels_behind_a_shift_keep_their_frames_in_a_pool():
     class Pooled(ShiftedImages):
         def shift(self, x):

@@ -28,6 +28,8 @@ class Frames(NamedTuple):
     """How many places of a frame are numbered, clip by clip."""
     origin: Any = None
     """The node that made all of these values, or those from which they were only moved; None if there are several."""
+    unplaced: str = ""
+    """The sum over tokens of whose results nothing has said yet to which frames they belong; "" where there is none."""
 
     @classmethod
     def none(cls, axes: int, device: torch.device) -> Frames:
@@ -38,7 +40,7 @@ class Frames(NamedTuple):
     @property
     def clip(self) -> Tensor:
         """The number of the clip of every value."""
-        return compressed(self.place.clamp(min=0) // self.places)
+        return compressed(self.place // self.places).clamp(min=0)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
         """The same with all numbers changed alike."""
@@ -69,10 +71,44 @@ class Frames(NamedTuple):
             return len(flat) == self.length == 1
         return flat.equal(torch.arange(self.length, device=flat.device).repeat(len(flat) // self.length))
 
+    def anew(self) -> Frames | None:
+        """The same with frames numbered by where they stand; None where they are not one after another.
+
+        Frames that differ along an axis along which places do not are its positions. Where frames of several clips or
+        places are folded into an axis, each of them must have all of its frames once, beside one another.
+        """
+        axes = self.axes_of_time()
+        if len(axes) != 1:
+            return None
+        (axis,) = axes
+        size = self.frame.shape[axis]
+        if not differ(self.place, axis):
+            position = along(axis, self.frame.shape, self.frame.device)
+            place = self.place.amax(axis, keepdim=True)
+            return Frames(position, place, position, size, self.places)
+        clips = self._folded_into(axis)
+        for sizes, time in (((clips, -1), 1), ((-1, clips), 0)) if clips and size % clips == 0 else ():
+            frame, place = (x.unflatten(axis, sizes) for x in (self.frame, self.place))
+            by_clip = frame.flatten().reshape(sizes).movedim(time, 1)  # (clips, positions)
+            once = by_clip[0][by_clip[0] != NONE]
+            alike = by_clip.equal(by_clip[:1].expand_as(by_clip)) and len(once.unique()) == len(once)
+            if alike and not differ(place, axis + time):
+                position = along(axis + time, frame.shape, frame.device).expand_as(frame).flatten(axis, axis + 1)
+                place = place.amax(axis + time, keepdim=True).expand_as(place).flatten(axis, axis + 1)
+                return Frames(position, place, position, by_clip.shape[1], self.places)
+        return None
+
+    def _folded_into(self, axis: int) -> int:
+        """How many clips, or places, are folded into an axis of frames."""
+        others = [other for other in range(self.place.dim()) if other != axis]
+        place = self.place.amax(others) if others else self.place
+        return int(place.unique().ne(NONE).sum())
+
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""
         numbers = zip(self.numbers, other.numbers, strict=True)
-        return (self.length, self.places) == (other.length, other.places) and all(a.equal(b) for a, b in numbers)
+        same = (self.length, self.places, self.unplaced) == (other.length, other.places, other.unplaced)
+        return same and all(a.equal(b) for a, b in numbers)
 
     @property
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:

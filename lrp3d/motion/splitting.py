@@ -20,7 +20,6 @@ from torch import Tensor
 from lrp3d.compute.bands import whole_axis
 from lrp3d.compute.maps import Convolution, LinearMap
 from lrp3d.errors import NoMotion
-from lrp3d.motion.frame_mixing import TIME
 from lrp3d.motion.frames_meeting import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.frames_of_values import FramesOfValues
 from lrp3d.motion.static_relevance import (
@@ -56,8 +55,10 @@ class Motion:
         still = dict(zip(record.run.steps, still_record.run.steps, strict=True))
         batch = len(record.output)
         values = FramesOfValues(record, layout)
-        self._clips, self._clip_of_row = batch, values.windowed
-        self.windowed: dict[Step, Mixing] = {step: Mixing(step, still[step]) for step in values.windowed}
+        self._clips, self._windowed = batch, values.windowed
+        self.windowed: dict[Step, Mixing] = {
+            step: Mixing(step, still[step], windowed.axis) for step, windowed in values.windowed.items()
+        }
         self.side_by_side: dict[Step, SideBySide] = {
             step: side_by_side(_linear(step), _linear(still[step]), readings, batch)
             for step, readings in values.readings.items()
@@ -88,7 +89,7 @@ class Motion:
         if step not in self.windowed:
             return step.propagate(lazy)
         mixing, band = self.windowed[step], lazy.band
-        if band is not None and (band.axis != TIME or not isinstance(_map(step), Convolution)):
+        if band is not None and (band.axis != mixing.axis or not isinstance(_map(step), Convolution)):
             lazy, band = LazyRelevance(lazy.tensor(step.shape)), None
         static, dynamic = lazy.part().chunk(2)
         # Both together take the step's own way, and what is static leaves the rest to be dynamic.
@@ -106,11 +107,17 @@ class Motion:
                 static_part if band is None else band.widened(static_part, whole_axis(band.axis, shape[band.axis]))
             )
             whole, band = LazyRelevance(whole.tensor(shape)), None
-        before, after = (x.flatten(2).sum(2) if x.dim() > 2 else x for x in (static, static_part))
-        of_clips = before.new_zeros(len(before), self._clips)
-        of_clips.index_add_(1, placed(self._clip_of_row[step], before.device), before - after)
-        self.converted[step.name] = self.converted.get(step.name, 0.0) + of_clips
+        clips = self._windowed[step]
+        before, after = self._by_clip(static, clips.of_outputs), self._by_clip(static_part, clips.of_inputs)
+        self.converted[step.name] = self.converted.get(step.name, 0.0) + (before - after)
         return [LazyRelevance(torch.cat([static_part, whole.part() - static_part]), band=band)]
+
+    def _by_clip(self, values: Tensor, clip: Tensor) -> Tensor:
+        """Values (s, rows, channels, ...) summed over those of each clip: (s, b)."""
+        of_channels = values.flatten(3).sum(3) if values.dim() > 3 else values
+        clips = placed(clip.expand(of_channels.shape[1:]), values.device)
+        sums = values.new_zeros(len(values), self._clips)
+        return sums.index_add_(1, clips.flatten(), of_channels.flatten(1))
 
 
 def _linear(step: Step) -> LinearStep:

@@ -18,7 +18,7 @@ from lrp3d.compute import kernels
 from lrp3d.compute.bands import Band, whole_axis
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.motion.frame_mixing import TIME, frame_of, windows_of
+from lrp3d.motion.frame_mixing import TIME, offsets_along, windows_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
@@ -30,6 +30,8 @@ class Mixing:
 
     step: Step
     still_step: Step
+    axis: int
+    """The axis of frames, of the input and of the output."""
     results: dict[Any, Tensor] = field(default_factory=dict)
     """Tensors that are the same for all seeds."""
 
@@ -44,29 +46,35 @@ def static_through_convolution(mixing: Mixing, static: Tensor, band: Band | None
     """The part of static relevance (s, *output) in a band that stays static, and the band of the input where it lies.
 
     Computed for each tap in time: what the tap hands down is multiplied by the input as it would be if the window of
-    the output stood still.
+    the output stood still. Whatever its axes are, it is computed as the convolution over (b, c, t, h, w) that it is.
     """
-    step = cast(LinearStep, mixing.step)
-    operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
-    shape, outputs = operand.shape, band or Band(TIME, 0, step.shape[TIME])
+    step, axis = cast(LinearStep, mixing.step), mixing.axis
+    operand, frames_out = step.operands[0], step.shape[axis]
+    g, shape = _geometry_of_clip(mixing), _as_clip(operand.source, axis).shape
+    within = band or Band(axis, 0, frames_out)
+    outputs = Band(TIME, within.start, within.stop)
     first, last = kernels.window(shape[TIME], outputs.start, outputs.stop, g, 0)
-    inputs = Band(TIME, first, last)
+    inputs, static_of_clip = Band(TIME, first, last), _as_clip(static, axis, seeds=1)  # (s, b, c', n, h', w')
     static_part = static.new_zeros(len(static), *inputs.shape(shape))  # (s, b, c, t, h, w) in the band
-    is_input = None if operand.x.is_input is None else operand.x.is_input.to(static_part.dtype).expand(shape)
+    is_input = None if operand.x.is_input is None else operand.x.is_input.to(static_part.dtype).expand(operand.shape)
+    input_of_clip = None if is_input is None else _as_clip(is_input, axis)
     for share, (part, terms) in enumerate(_terms(mixing)):
         if terms:
-            ratio = static * outputs.of(part.reciprocal)  # (s, b, c', n, h', w')
+            ratio = static_of_clip * outputs.of(_as_clip(part.reciprocal, axis))
+            terms = [(_as_clip(a, axis), _as_clip(at_rest, axis), _as_clip(v, axis)) for a, at_rest, v in terms]
             contributions = [_contributions_by_tap(ratio, v, g, shape) for _, _, v in terms]
             for number, (a, at_rest, _) in enumerate(terms):
-                mean_shift = mixing.compute_once((share, number), partial(_means, step, a, at_rest, is_input))
+                mean_shift = mixing.compute_once(
+                    (share, number), partial(_means, g, frames_out, a, at_rest, input_of_clip)
+                )
                 for tap in range(g.kernel[0]):
                     windows, sources = _places(tap, g, outputs, shape[TIME])
                     if not len(windows):
                         continue
                     frames = slice(sources.start, sources.stop, sources.step)
                     rest = at_rest[:, :, frames] + mean_shift[:, :, windows.start : windows.stop]  # (b, c, n, h, w)
-                    if is_input is not None:
-                        rest = rest.where(is_input[:, :, frames] > 0, a[:, :, frames])
+                    if input_of_clip is not None:
+                        rest = rest.where(input_of_clip[:, :, frames] > 0, a[:, :, frames])
                     contribution = contributions[number][tap][
                         :, :, :, windows.start - outputs.start : windows.stop - outputs.start
                     ]
@@ -74,16 +82,41 @@ def static_through_convolution(mixing: Mixing, static: Tensor, band: Band | None
                         contribution, rest
                     )
         if part.equal is not None:
-            shared = step.operands[0].map.spread(
-                outputs.widened(static * outputs.of(part.equal), whole_axis(TIME, step.shape[TIME])),
-                operand.w.value,
-                shape,
-            )
-            shared = shared if is_input is None else shared * is_input
+            equal = within.widened(static * within.of(part.equal), whole_axis(axis, frames_out))
+            shared = operand.map.spread(equal, operand.w.value, operand.shape)
+            shared = _as_clip(shared if is_input is None else shared * is_input, axis, seeds=1)
             static_part += inputs.inside(shared, whole_axis(TIME, shape[TIME]))
     if band is None:  # a stride may leave the last frames out
-        return inputs.widened(static_part, whole_axis(TIME, shape[TIME])), None
-    return static_part, inputs
+        static_part = inputs.widened(static_part, whole_axis(TIME, shape[TIME]))
+    found = static_part.flatten(len(operand.shape)) if len(operand.shape) < 5 else static_part
+    return found.movedim(1 + TIME, 1 + axis), None if band is None else Band(axis, first, last)
+
+
+def _as_clip(x: Tensor, axis: int, seeds: int = 0) -> Tensor:
+    """A view (b, c, t, h, w) of a tensor of which `axis` is time: axes that it has not have size one.
+
+    Weights of a convolution (c', c, ...) have their kernels on the same axes. Before them may be an axis of seeds.
+    """
+    moved = x.movedim(seeds + axis, seeds + TIME)
+    return moved.reshape(*moved.shape, *[1] * (5 + seeds - x.dim()))
+
+
+def _geometry_of_clip(mixing: Mixing) -> Geometry:
+    """How the kernel moves over the same view."""
+    g = cast(Convolution, cast(LinearStep, mixing.step).operands[0].map).geometry
+    time = mixing.axis - 2
+
+    def of_clip(numbers: tuple[int, ...], none: int = 0) -> tuple[int, ...]:
+        return (numbers[time], *numbers[:time], *numbers[time + 1 :], *[none] * (3 - len(numbers)))
+
+    return replace(
+        g,
+        kernel=of_clip(g.kernel, 1),
+        stride=of_clip(g.stride, 1),
+        padding=of_clip(g.padding),
+        dilation=of_clip(g.dilation, 1),
+        output_padding=of_clip(g.output_padding),
+    )
 
 
 def static_through_frames(mixing: Mixing, static: Tensor) -> Tensor:
@@ -91,14 +124,14 @@ def static_through_frames(mixing: Mixing, static: Tensor) -> Tensor:
     step = cast(LinearStep, mixing.step)
     operand = step.operands[0]
     static_part = static.new_zeros(len(static), *operand.shape)
-    windows, axis = windows_of(step, operand), -3
+    windows, axis = windows_of(step, mixing.axis), mixing.axis - len(step.shape)  # from the end, with seeds or without
     for part, terms in _terms(mixing):
         ratio, equal = static * part.reciprocal, None if part.equal is None else static * part.equal
         for frame, window in enumerate(windows):
             inside = window.nonzero().flatten().to(static.device)
             if not len(inside):
                 continue
-            raw, shared, first = _adjoint(step, part, ratio, equal, frame)
+            raw, shared, first = _adjoint(step, part, ratio, equal, frame, mixing.axis)
             size = (raw[0] if len(raw) else cast(Tensor, shared)).shape[axis]
             is_input = (
                 None
@@ -122,8 +155,9 @@ def static_through_maximum(mixing: Mixing, static: Tensor) -> Tensor:
     """The winners' relevance, times what the winner would be if its window stood still as a share (0 to 1) of it."""
     step, still_step = cast(WindowMaximum, mixing.step), cast(WindowMaximum, mixing.still_step)
     groups: dict[str, list[int]] = {}
+    time = offsets_along(step, mixing.axis)
     for i, offset in enumerate(step.offsets):
-        groups.setdefault(str(offset[1:]), []).append(i)
+        groups.setdefault(str([place for j, place in enumerate(offset, -len(offset)) if j != time]), []).append(i)
     places: list[tuple[Any, ...]] = [(..., *offset) for offset in step.offsets]
     moving_values, still_values = [step.x[place] for place in places], [still_step.x[place] for place in places]
     inside = [value.isfinite() for value in moving_values]
@@ -187,22 +221,20 @@ def _contributions_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Si
     return [by_group[:, :, :, tap].flatten(2, 3) for tap in range(taps)]
 
 
-def _means(step: LinearStep, a: Tensor, at_rest: Tensor, is_input: Tensor | None) -> Tensor:
+def _means(g: Geometry, outputs: int, a: Tensor, at_rest: Tensor, is_input: Tensor | None) -> Tensor:
     """(b, c, n, h, w): the mean over the real frames of each output's window, minus that of a still clip."""
-    operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
-    shape = operand.shape
-    total = a.new_zeros(shape[0], shape[1], step.shape[TIME], *shape[3:])
+    total = a.new_zeros(*a.shape[:2], outputs, *a.shape[3:])
     count = torch.zeros_like(total[:, :, :, :1, :1] if is_input is None else total)
     for tap in range(g.kernel[0]):
-        windows, sources = _places(tap, g, Band(TIME, 0, step.shape[TIME]), shape[TIME])
+        windows, sources = _places(tap, g, Band(TIME, 0, outputs), a.shape[TIME])
         if len(windows):
-            frames, outputs = (
+            frames, seeing = (
                 slice(sources.start, sources.stop, sources.step),
                 slice(windows.start, windows.stop),
             )
             weight = 1.0 if is_input is None else is_input[:, :, frames]
-            total[:, :, outputs] += (a[:, :, frames] - at_rest[:, :, frames]) * weight
-            count[:, :, outputs] += weight
+            total[:, :, seeing] += (a[:, :, frames] - at_rest[:, :, frames]) * weight
+            count[:, :, seeing] += weight
     return total / count.clamp(min=1)
 
 
@@ -216,18 +248,18 @@ def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) ->
 
 
 def _adjoint(
-    step: LinearStep, part: Any, ratio: Tensor, equal: Tensor | None, frame: int
+    step: LinearStep, part: Any, ratio: Tensor, equal: Tensor | None, frame: int, axis: int
 ) -> tuple[Sequence[Tensor], Tensor | None, int]:
     """What one output frame hands down, not yet multiplied by the inputs; the equal parts; the first frame reached."""
     operand = step.operands[0]
     map, shape, first = operand.map, operand.shape, 0
-    restricted = map.restrict(Band(TIME, frame, frame + 1), shape) if len(step.shape) == 5 else None
+    restricted = map.restrict(Band(axis, frame, frame + 1), shape)
 
     def single_frame(r: Tensor) -> Tensor:
         if restricted is not None:
-            return frame_of(r, frame)
+            return r.narrow(1 + axis, frame, 1)
         masked = torch.zeros_like(r)
-        frame_of(masked, frame).copy_(frame_of(r, frame))
+        masked.narrow(1 + axis, frame, 1).copy_(r.narrow(1 + axis, frame, 1))
         return masked
 
     narrowed: LinearMap = map
