@@ -9,7 +9,6 @@ range of valid inputs, and a twin keeps it. Here it is only measured: `lrp3d.exp
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -17,9 +16,9 @@ import einops
 import torch
 from torch import Tensor
 
-from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import Layout
 from lrp3d.metrics.atr import row_shares
+from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.twin.ranges import ends_of, range_per_pathway
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import untrained
@@ -27,8 +26,6 @@ from lrp3d.twin.untrained import untrained
 LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
 KEPT = 16  # settings whose floors a twin keeps
 UNKNOWN = (-1.0, 1.0)  # the range of inputs if none is given
-REFUSALS = (ModelError, ValueError, AssertionError, LookupError, UnsupportedOperation)
-"""How networks refuse frames of another size: sizes are asserted or looked up, or windows do not fit any more."""
 
 Rows = Callable[[Twin, Any], Tensor]
 """The matrix (b, n, t) of an untrained twin on some noise."""
@@ -82,9 +79,12 @@ def _measure(
 
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:
-        # A network may refuse frames of another size; its errors at the real size are the ones worth showing.
-        with contextlib.suppress(*REFUSALS):
+        try:
             return _mean([shares(seed, every=2) for seed in range(draws)])
+        except Exception as error:
+            # Networks refuse frames of another size in many ways; what they say of the real size is worth showing.
+            if is_out_of_memory(error) or isinstance(error, (NameError, ImportError)):
+                raise
     return _mean([shares(seed) for seed in range(draws)])
 
 

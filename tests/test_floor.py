@@ -3,6 +3,7 @@
 import copy
 from functools import partial
 
+import einops
 import pytest
 import torch
 from test_conservation import CLIP, Frames, net
@@ -324,3 +325,16 @@ def test_as_many_networks_are_averaged_where_frames_have_one_size_only():
     model, clip = OneSize().eval(), torch.rand(1, 3, 4, 64, 64)
     one, two = (row_shares(lrp3d.explain(model, clip, floor=draws, contrastive=False).floor) for draws in (1, 2))
     assert not two.allclose(one, atol=1e-4)
+
+
+def test_a_network_may_refuse_frames_of_half_the_size_by_any_error():
+    class Patches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, (1, 8, 8), (1, 8, 8)), nn.Linear(256, 5)
+
+        def forward(self, x):
+            patches = einops.rearrange(self.conv(x).relu(), "b c t (h k) (w l) -> b t (c h w k l)", h=8, w=8)
+            return self.fc(patches).mean(1)
+
+    assert lrp3d.explain(Patches().eval(), torch.randn(1, 3, 4, 64, 64), 1, floor=True).floor is not None

@@ -154,3 +154,18 @@ def test_frames_that_each_clip_chooses_for_itself_are_those_of_single_clips(name
         lrp3d.explain(net, CLIP, 0, contrastive=False)
     same = torch.cat([CLIP[:1], CLIP[:1]])
     assert lrp3d.explain(net, same, 0, contrastive=False).positions == frames[0]
+
+
+def test_frames_that_a_loop_picks_for_each_clip_are_no_common_rows_either():
+    def picked(net, x):
+        features = net.features(x)
+        frames = chosen(net, x)
+        return net.fc(
+            torch.stack([one.index_select(0, own) for one, own in zip(features, frames, strict=True)]).mean(1)
+        )
+
+    net = FrameByFrame(picked)
+    for clip, own in zip(CLIP.split(1), chosen(net, CLIP).tolist(), strict=True):
+        assert lrp3d.explain(net, clip, 0, contrastive=False).positions == own
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"clips? one by one"):
+        lrp3d.explain(net, CLIP, 0, contrastive=False)

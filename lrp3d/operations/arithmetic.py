@@ -188,7 +188,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    product = run.signals[x].product if run.is_signal(x) else None
+    product = run.signals[x].product if run.is_signal(x) and not mean else None
     if product is None or not product.is_of_matrices(axes):
         result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
         return by_hand.summed(

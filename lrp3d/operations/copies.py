@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
+from lrp3d.compute.maps import SumOver
 from lrp3d.registry import active_tracer
 from lrp3d.steps.graph import Node, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
@@ -42,29 +47,63 @@ def is_mean_of(mean: Tensor, x: Tensor, sign: int = 1) -> bool:
     if not run.is_signal(x) or not run.is_signal(mean) or mean.dim() > x.dim() or mean.dtype != x.dtype:
         return False
     sizes = [1] * (x.dim() - mean.dim()) + list(own_shape(mean))
-    if any(size not in (1, of_x) for size, of_x in zip(sizes, x.shape, strict=True)) or not _averages(mean, x):
+    if any(size not in (1, of_x) for size, of_x in zip(sizes, x.shape, strict=True)):
         return False
-    axes = [axis for axis, (size, of_x) in enumerate(zip(sizes, x.shape, strict=True)) if size == 1 < of_x]
+    averaged = _averaged(mean, x)
+    if averaged is None:
+        return False
     with torch.no_grad():
-        if not axes and mean.shape == x.shape:  # copies that were written out (`contiguous`) leave no other trace
-            alike = [(mean == mean.narrow(axis, 0, 1)).all() for axis in range(x.dim())]
-            axes = [axis for axis, one in enumerate(alike) if x.shape[axis] > 1 and run.answers(one)]
-        own = x.detach().mean(axes, keepdim=True) if axes else x.detach()
-        eps = torch.finfo(x.dtype).eps
-        allowed = (ROUNDING * eps if eps < 1e-5 else 8 * eps) * x.detach().abs().mean()
-        return run.answers(((mean.detach() - sign * own).abs() <= allowed).all())
+        for axes in _axes(mean, x, sizes):
+            if x.numel() == averaged * math.prod(x.shape[axis] for axis in axes) and _is_mean(mean, x, axes, sign):
+                return True
+    return False
 
 
-def _averages(mean: Tensor, x: Tensor) -> bool:
-    """Whether only averages, sums, numbers that multiply and moves of all values lie between two signals."""
+def _axes(mean: Tensor, x: Tensor, sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Over which axes a tensor may be the mean of x: those along which it is copied, and more if these are written out.
+
+    Copies that were written out (`contiguous`, `repeat_interleave`) leave no other trace than their values.
+    """
+    axes = [axis for axis, (size, of_x) in enumerate(zip(sizes, x.shape, strict=True)) if size == 1 < of_x]
+    yield axes
+    if mean.dim() < x.dim():
+        return
+    run = active_tracer()
+    others = [axis for axis in range(x.dim()) if mean.shape[axis] == x.shape[axis] > 1 and axis not in axes]
+    alike = [axis for axis in others if run.answers((mean == mean.narrow(axis, 0, 1)).all())]
+    for count in range(1, len(alike) + 1):
+        for more in itertools.combinations(alike, count):
+            yield sorted((*axes, *more))
+
+
+def _is_mean(mean: Tensor, x: Tensor, axes: list[int], sign: int) -> bool:
+    """Whether a tensor has the values of the mean of x over these axes, times a sign, up to rounding."""
+    own = x.detach().mean(axes, keepdim=True) if axes else x.detach()
+    eps = torch.finfo(x.dtype).eps
+    allowed = (ROUNDING * eps if eps < 1e-5 else 8 * eps) * x.detach().abs().mean()
+    return active_tracer().answers(((mean.detach() - sign * own).abs() <= allowed).all())
+
+
+def _averaged(mean: Tensor, x: Tensor) -> int | None:
+    """How many values averages made of a signal on its way to another; None if other operations lie between them.
+
+    Only averages, sums, numbers that multiply and moves of all values may. Windows that average no whole axis make as
+    many values as they are given.
+    """
     made = _step_below(x.grad_fn)
     node: Node = mean.grad_fn
+    fewest = x.numel()
     while node is not None and node is not made:
         step = step_of(node)
         if not (_keeps_values(node) if step is None else _is_average(step)):
-            return False
+            return None
+        if isinstance(step, LinearStep):
+            is_whole_axis = isinstance(step.operands[0].map, SumOver) or step.shape.numel() < fewest
+            if not is_whole_axis:
+                return None
+            fewest = min(fewest, step.shape.numel())
         node = edges_below(node)[0][0]
-    return node is made is not None
+    return fewest if node is made is not None else None
 
 
 def _step_below(node: Node) -> Node:

@@ -124,7 +124,8 @@ def mul(input: Any, other: Any) -> Tensor:
         nonnegative = nonnegative or input is other
         halved = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
         product = attach(step, output, [input, other], halved, note=note)
-    run.signals[product].product = Product(shapes, weight_index)
+    if input is not other:
+        run.signals[product].product = Product(shapes, weight_index)
     return product
 
 
@@ -275,11 +276,8 @@ def with_bias(product: Any, bias: Any) -> Tensor | None:
         return None
     step = LinearStep(list(layer.operands), bias.detach(), True, layer.in_range, layer.of_products)
     signal = replace(run.signals[product], nonnegative=both_nonnegative(product, bias))
-    result = attach(step, output, [layer.operands[0].source], signal)
     # The product stays a step of its own, for whatever else reads it.
-    shape, dtype, token = step.site.shape, step.site.dtype, step.site.token
-    step.site = layer.site._replace(shape=shape, dtype=dtype, token=token, note="with its bias")
-    return result
+    return run.attach(step, output, [layer.operands[0].source], signal, note="with its bias", like=layer.site)
 
 
 def _awaits_bias(layer: LinearStep) -> bool:

@@ -55,8 +55,10 @@ def picks(node: Node) -> bool:
 
 
 def picks_by_clip(node: Node) -> bool:
-    """Whether a node may take other values of each clip, at places that are computed."""
-    return bool(node.name().startswith(("Gather", "IndexBackward", "Take")))
+    """Whether a node may take other values of each clip, at computed places; a loop takes clips apart first."""
+    if node.name().startswith(("Gather", "Index", "Take")):
+        return True
+    return bool(node.name().startswith(("Unbind", "Split", "Select")) and axis_of(node) == 0)
 
 
 def axis_of(node: Node) -> int:

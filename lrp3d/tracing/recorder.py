@@ -120,6 +120,7 @@ class Recorder:
         kind: type[nn.Module] | None = None,
         note: str = "",
         name: str | None = None,
+        like: Site | None = None,
     ) -> Tensor:
         """Record `step` and make `output` descend from `inputs` (all of them signals).
 
@@ -131,10 +132,14 @@ class Recorder:
             kind: the layer type whose rules apply.
             note: what the inspection prints beside the rule.
             name: the name of the step, if it is that of a module and not the next one of the operation.
+            like: the site of the step in whose place this one stands, if it stands in the place of another.
         """
         with torch.enable_grad():
             out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        step.site = self._site(out, name)._replace(kind=kind, note=note)
+        site = self._site(out, name)._replace(kind=kind, note=note)
+        if like is not None:
+            site = like._replace(shape=site.shape, dtype=site.dtype, token=site.token, note=note)
+        step.site = site
         self._keep(step, out, signal)
         return out
 

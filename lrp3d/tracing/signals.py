@@ -45,7 +45,7 @@ class Product(NamedTuple):
         """Whether a sum over these axes, counted from the end, makes it a product of matrices.
 
         Both factors differ along a summed axis, and one of them is copied along another one, as the weights of
-        attention are along channels. A gated unit (`x * sigmoid(x)`) whose average is taken is none.
+        attention are along channels. A gated unit (`x * sigmoid(x)`) whose values are added up is none.
         """
         summed = any(all(len(shape) >= -axis and shape[axis] > 1 for shape in self.shapes) for axis in axes)
         shape = torch.broadcast_shapes(*self.shapes)

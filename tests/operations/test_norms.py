@@ -232,3 +232,16 @@ def test_only_identity_is_a_rule_of_a_norm():
         lrp3d.inspect(
             Net(NORMS["layer norm"]), X, composite=lrp3d.Composite(layers={nn.LayerNorm: lrp3d.rules.ZPlus()})
         )
+
+
+def test_what_is_left_of_windows_is_no_centred_signal_even_if_it_stands_still():
+    """A running mean over a clip that stands still has the values of a mean over time, which it is not."""
+    still = X[:, :, :1].expand(2, 4, 6, 4, 4).contiguous()
+    moving = clip(2, 4, 6, 4, 4)
+
+    def high_pass(x):
+        return x - F.avg_pool3d(x, (3, 1, 1), 1, (1, 0, 0), count_include_pad=False)
+
+    _, r, alone = twin_relevance(Net(high_pass), still, None, "paper")
+    _, _, together = twin_relevance(Net(high_pass), torch.cat([still, moving]), torch.cat([r, r]), "paper")
+    close(together[:2], alone)

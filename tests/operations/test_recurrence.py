@@ -293,3 +293,39 @@ def test_a_gated_cell_by_hand_is_torchs_from_its_first_step_on(start):
         )
         torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(found.matrix, wanted.matrix, rtol=1e-9, atol=1e-12)
+
+
+TABLES = {
+    "written into zeros": lambda table: torch.zeros_like(table).copy_(table),
+    "written by an index": lambda table: _written(table),
+    "zeros and one": lambda table: torch.zeros_like(table) + 1,
+    "filled": lambda table: torch.zeros_like(table).fill_(0.5),
+}
+
+
+def _written(table):
+    zeros = torch.zeros_like(table)
+    zeros[:] = table
+    return zeros
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_begins_as_zeros_is_no_state(name):
+    class Gated(nn.Module):
+        def __init__(self, table):
+            super().__init__()
+            torch.manual_seed(0)
+            self.gate, self.layer, self.fc = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.table = table
+
+        def forward(self, clip):
+            x = clip.mean((3, 4)).transpose(1, 2)  # b t c
+            return self.fc(self.gate(x).sigmoid() * self.layer(self.table())).mean(1)
+
+    clip, table = torch.rand(1, 3, 4, 6, 6, dtype=D), torch.rand(4, 4, dtype=D)
+    made = TABLES[name](table)
+    found, wanted = (
+        lrp3d.explain(Gated(of).double().eval(), clip, 0, contrastive=False, input_range=(0, 1))
+        for of in (lambda: TABLES[name](table), lambda: made)
+    )
+    torch.testing.assert_close(found.matrix, wanted.matrix)
