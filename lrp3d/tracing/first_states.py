@@ -59,10 +59,8 @@ class FirstStates:
             self._keep(output, True)
         elif name in _MOVES and not others:
             self._keep(output, all(state.is_made for state in states))
-        elif (
-            name == "add" and others and all(isinstance(x, nn.Parameter) and x.dim() == 1 for x in others)
-        ):  # the layer's bias
-            self._keep(output, any(state.is_made for state in states))
+        elif name == "add" and others and all(isinstance(x, nn.Parameter) and x.dim() == 1 for x in others):
+            self._keep(output, any(state.is_made for state in states))  # with the bias of the layer
 
     def _keep(self, output: Any, is_made: bool) -> None:
         for x in leaves(output):
