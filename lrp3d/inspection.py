@@ -124,7 +124,7 @@ def inspect(
     check_numbers(record.clip_is_finite, record.output_is_finite)
     problems = set(record.problems)
     rows = Inspection(problems=record.problems)
-    for step in record.run.steps:
+    for step in record.tracer.steps:
         if isinstance(step, ClipInput):
             continue
         shape = tuple(step.shape)

@@ -30,7 +30,7 @@ LAYERS: dict[type[nn.Module] | str, Handler] = {}
 OPERATIONS: dict[TorchFunction | str, Handler] = {}
 """Handlers by function, or by "library::operation" if the library may not be installed."""
 
-current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
+current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_tracer", default=None)
 
 
 _OTHER_NAMES = {

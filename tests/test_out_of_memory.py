@@ -51,10 +51,10 @@ def test_chunks_on_a_gpu_leave_room_for_what_steps_keep_and_count_what_torch_hol
     model, clip = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval(), torch.rand(1, 3, 8, 32, 32)
     record = lrp3d.convert(model).record((clip,))
     output = SimpleNamespace(device=SimpleNamespace(type="cuda"), dtype=torch.float32)
-    sizes = [step.shape.numel() * 4 for step in record.run.steps]
+    sizes = [step.shape.numel() * 4 for step in record.tracer.steps]
     needed = sum(sizes) + 3.5 * chunks.IN_FLIGHT_ON_GPU * max(sizes)
     free = int(needed / chunks.SPARED) - 1000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3000)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2000)
-    assert chunks.seeds_at_once(SimpleNamespace(run=record.run, output=output), 8, None, None) == 3
+    assert chunks.seeds_at_once(SimpleNamespace(tracer=record.tracer, output=output), 8, None, None) == 3

@@ -45,7 +45,7 @@ def test_a_step_is_told_once_which_operation_it_is_and_once_where_it_stands():
 
 
 def test_a_step_knows_whether_it_sees_the_clip_and_on_which_side_of_the_classifier_it_stands():
-    run = lrp3d.convert(Net().eval()).record((torch.rand(1, 3, 2, 3, 3),)).run
+    run = lrp3d.convert(Net().eval()).record((torch.rand(1, 3, 2, 3, 3),)).tracer
     positions = {step.name: step.position for step in run.steps if step.position != (False, False, False)}
     assert {name: tuple(position) for name, position in positions.items()} == {
         "left": (True, False, False),

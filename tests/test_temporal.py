@@ -247,7 +247,7 @@ def test_a_budget_counts_relevance_in_its_own_type_which_is_at_least_float32():
     model, clip = make(reference.AdaptivePool).float(), clips().float()
     record = lrp3d.convert(model).record((clip,))
     budget = 3 * chunks.seeds_at_once(record, 1, None, None) * chunks.IN_FLIGHT_ON_CPU * 4
-    budget *= max(step.shape.numel() for step in record.run.steps)
+    budget *= max(step.shape.numel() for step in record.tracer.steps)
     half = lrp3d.convert(model.bfloat16()).record((clip.bfloat16(),))
     assert chunks.seeds_at_once(record, 8, None, budget) == chunks.seeds_at_once(half, 8, None, budget) == 3
 

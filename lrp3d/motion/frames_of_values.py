@@ -101,7 +101,7 @@ class FramesOfValues:
         ends = (ClipInput, ConstantOutput)
         reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
         nodes = {step: node for node in reached if (step := step_of(node)) is not None}
-        for step in record.run.steps:
+        for step in record.tracer.steps:
             if step in nodes and not isinstance(step, Written):
                 node = nodes[step]
                 self._frames[node] = self._after(step, node)._replace(origin=node)

@@ -50,9 +50,9 @@ class Motion:
     """
 
     def __init__(self, record: Trace, still_record: Trace, layout: str):
-        if [type(step) for step in record.run.steps] != [type(step) for step in still_record.run.steps]:
+        if [type(step) for step in record.tracer.steps] != [type(step) for step in still_record.tracer.steps]:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
-        still = dict(zip(record.run.steps, still_record.run.steps, strict=True))
+        still = dict(zip(record.tracer.steps, still_record.tracer.steps, strict=True))
         batch = len(record.output)
         values = FramesOfValues(record, layout)
         self._clips, self._windowed = batch, values.windowed

@@ -103,8 +103,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 @register_operation([torch.clamp, Tensor.clamp, torch.clip, Tensor.clip])
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`torch.clamp` with constant bounds."""
-    run = active_tracer()
-    if run.is_signal(min) or run.is_signal(max):
+    tracer = active_tracer()
+    if tracer.is_signal(min) or tracer.is_signal(max):
         return refuse(torch.clamp(input, min, max), input, min, max, advice="is bounded by another signal")
     # A clip within bounds is still a clip; whoever means an activation takes one of the functions with its name.
     return _clip(input, min, max, False, nn.Hardtanh if max is not None else nn.ReLU, bounds_range=True)
@@ -129,26 +129,26 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     Each signal keeps its values' relevance. A constant is written where the model says so, and gets nothing; where the
     clip decides (as in a bound, `where(x > 3, 3, x)`), the choice is an activation.
     """
-    run = active_tracer()
-    sources = [x for x in (input, other) if run.is_signal(x)]
+    tracer = active_tracer()
+    sources = [x for x in (input, other) if tracer.is_signal(x)]
     output = torch.where(condition, input, other)
-    if len(sources) == 1 and sources[0].shape == output.shape and run.depends_on_clip(condition):
+    if len(sources) == 1 and sources[0].shape == output.shape and tracer.depends_on_clip(condition):
         return passes(lambda _: output, sources[0], nonnegative=both_nonnegative(input, other))
     if len(sources) == 1 and sources[0].shape != output.shape:
         return refuse(output, input, other, advice="broadcasts a signal inside a choice; expand it before")
 
     def as_tensor(x: Any) -> Tensor:
-        if run.is_signal(x):
+        if tracer.is_signal(x):
             return cast(Tensor, x)
         return x.detach() if isinstance(x, Tensor) else output.new_tensor(x)
 
     branches = as_tensor(input), as_tensor(other)
     with torch.enable_grad():
         values = torch.where(condition, *branches)
-    (signal,) = run.signals.through(torch.where, (condition, *branches), {}, sources, 1)
+    (signal,) = tracer.signals.through(torch.where, (condition, *branches), {}, sources, 1)
     if signal.is_input is not None:
-        signal.is_input = run.signals.constants_among(signal.is_input, output.dtype)
-    return run.rearrange(values, signal)
+        signal.is_input = tracer.signals.constants_among(signal.is_input, output.dtype)
+    return tracer.rearrange(values, signal)
 
 
 @register_operation(Tensor.where)
@@ -160,8 +160,8 @@ def where_method(input: Tensor, condition: Tensor, other: Any) -> Tensor:
 @register_operation([torch.masked_fill, Tensor.masked_fill])
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Like `where` with a constant."""
-    run = active_tracer()
-    if not run.is_signal(input) or run.is_signal(value):
+    tracer = active_tracer()
+    if not tracer.is_signal(input) or tracer.is_signal(value):
         return refuse(torch.masked_fill(input, mask, value), input, value)
     return where(mask, value, input)
 
@@ -201,8 +201,8 @@ def square(input: Tensor) -> Tensor:
 @register_operation([torch.pow, Tensor.pow, Tensor.__pow__])
 def power(input: Any, exponent: Any) -> Tensor:
     """A constant, positive power; other powers may only be the weight of another signal."""
-    run = active_tracer()
-    if run.is_signal(exponent):
+    tracer = active_tracer()
+    if tracer.is_signal(exponent):
         gate = Signal(weighs=Weighs.GATE)
         return refuse(torch.pow(input, exponent), input, exponent, advice=WEIGHS_ONLY, signal=gate)
     constant = float(exponent) if not isinstance(exponent, Tensor) or exponent.numel() == 1 else None

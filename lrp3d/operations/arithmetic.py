@@ -51,22 +51,22 @@ def _add(a: Any, b: Any) -> Tensor:
 
 
 def _sum(a: Any, b: Any) -> Tensor:
-    run = active_tracer()
+    tracer = active_tracer()
     output = a + b
     if is_constant(a) or is_constant(b):
         signal, constant = (b, a) if is_constant(a) else (a, b)
-        incoming = run.signals[signal]
+        incoming = tracer.signals[signal]
         nonnegative = both_nonnegative(a, b)
         if incoming.lowest is not None and isinstance(constant, (int, float)):
             nonnegative = nonnegative or incoming.lowest + constant >= 0
         if isinstance(constant, (int, float)) and constant == 0:  # as Python's own sum begins
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
         # A rule of the composite may know the constant as a bias, which takes its part.
-        if incoming.low is None and not isinstance(constant, Tensor) and run.rule_for(torch.add) is None:
+        if incoming.low is None and not isinstance(constant, Tensor) and tracer.rule_for(torch.add) is None:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, tensor_of(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
-        outgoing = run.signals[result]
+        outgoing = tracer.signals[result]
         # One number for each channel is a bias or a batch norm of the model's own, and no part of a hard sigmoid.
         outgoing.weighs, outgoing.shifted = incoming.weighs, not isinstance(constant, Tensor) or constant.numel() == 1
         return result
@@ -174,13 +174,13 @@ def _in_type(x: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
-    run = active_tracer()
+    tracer = active_tracer()
     x = _in_type(x, dtype)
     axes = axes_from_the_end(x, dim)
     exponent, asked = by_hand.exponent(x), axes
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
-        with run.part("transposed"):
+        with tracer.part("transposed"):
             x = rearranged(lambda x: x.transpose(0, 1), x)
         axes = tuple(axis + 1 if axis == -x.dim() else axis for axis in axes)
     count = 1
@@ -188,7 +188,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    product = run.signals[x].product if run.is_signal(x) and not mean else None
+    product = tracer.signals[x].product if tracer.is_signal(x) and not mean else None
     if product is None or not product.is_of_matrices(axes):
         result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
         return by_hand.summed(
@@ -197,7 +197,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     # Such as values that are weighed by attention, or queries times keys: a product of matrices in other words.
     result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x), of_products=True)
     if product.weight is None:
-        run.signals[result].weighs = max(run.signals[result].weighs, Weighs.SIMILARITY)
+        tracer.signals[result].weighs = max(tracer.signals[result].weighs, Weighs.SIMILARITY)
     return result
 
 
@@ -232,10 +232,10 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 
 def _numbers(x: Tensor, holes: Tensor) -> Tensor:
     """A signal with zeros for its holes, which are constants; the signal itself if it has none."""
-    run = active_tracer()
-    if run.answers((~holes).all()):
+    tracer = active_tracer()
+    if tracer.answers((~holes).all()):
         return x
-    with run.part("numbers"):
+    with tracer.part("numbers"):
         return where(holes, 0.0, x)
 
 

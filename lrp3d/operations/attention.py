@@ -25,23 +25,23 @@ from lrp3d.tracing.signals import Signal, Weighs
 
 def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     """Records the softmax `output` of `x`: a gate in products, with the composite's rule for softmax if it has one."""
-    run = active_tracer()
+    tracer = active_tracer()
     signal = Signal(nonnegative=True, weighs=Weighs.GATE)
-    if not run.is_signal(x):
+    if not tracer.is_signal(x):
         return output
-    rule = run.rule_for(F.softmax)
+    rule = tracer.rule_for(F.softmax)
     if rule is not None and rule.on_softmax and dim is not None:
-        return run.note_probabilities(
+        return tracer.note_probabilities(
             attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x
         )
-    return run.note_probabilities(refuse(output, x, advice=_softmax_advice(), signal=signal), x)
+    return tracer.note_probabilities(refuse(output, x, advice=_softmax_advice(), signal=signal), x)
 
 
 def _softmax_advice() -> str:
     """What to do about the softmax that is running, if relevance reaches it."""
-    run = active_tracer()
+    tracer = active_tracer()
     # Steps have names that begin with that of their module, if it is not the model itself.
-    return advice_for_softmax(run.place if run.next_name().startswith(run.place) else "")
+    return advice_for_softmax(tracer.place if tracer.next_name().startswith(tracer.place) else "")
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
@@ -62,12 +62,12 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
 @register_operation([torch.log, Tensor.log])
 def log(input: Tensor) -> Tensor:
     """`torch.log` of probabilities, at the end of a network: what they were made of is explained; and log-sum-exp."""
-    run = active_tracer()
+    tracer = active_tracer()
     if (smooth_maximum := log_of_exponentials(input)) is not None:
         return smooth_maximum
     output = refuse(torch.log(input), input, advice=advice_for(torch.log))
-    made = run.probabilities.get(run.token(input))
-    return output if made is None else run.note_probabilities(output, made.x)
+    made = tracer.probabilities.get(tracer.token(input))
+    return output if made is None else tracer.note_probabilities(output, made.x)
 
 
 @register_operation(F.softmin)
@@ -93,32 +93,32 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """`F.scaled_dot_product_attention`, written out in products and a softmax."""
-    run = active_tracer()
+    tracer = active_tracer()
     if enable_gqa and key.shape[-3] != query.shape[-3]:
         copies = query.shape[-3] // key.shape[-3]
         key, value = (rearranged(lambda x: x.repeat_interleave(copies, -3), x) for x in (key, value))
-    if dropout_p > 0 and not run.seeded:
+    if dropout_p > 0 and not tracer.seeded:
         output = F.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal, scale=scale)
         return refuse(output, query, key, value, advice=advice_for(F.dropout))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
-    signals = [x for x in (query, key) if run.is_signal(x)]
-    if run.rule_for(F.softmax) is None or not signals:
+    signals = [x for x in (query, key) if tracer.is_signal(x)]
+    if tracer.rule_for(F.softmax) is None or not signals:
         scores = _masked((query * scale) @ key.mT, attn_mask)
         probabilities = _attended(scores, attn_mask)
         if signals:
             signal = Signal(nonnegative=True, weighs=Weighs.GATE)
-            with run.part("probabilities"):
+            with tracer.part("probabilities"):
                 probabilities = refuse(probabilities, *signals, advice=_softmax_advice(), signal=signal)
     else:
-        with run.part("scores"):
+        with tracer.part("scores"):
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)
             scores = passes(lambda x: _masked(x, attn_mask), scores)
-        with run.part("probabilities"):
+        with tracer.part("probabilities"):
             probabilities = _probabilities(_attended(scores, attn_mask), scores, -1)
     if dropout_p > 0:
-        probabilities = run.dropout(F.dropout, probabilities, dropout_p)
+        probabilities = tracer.dropout(F.dropout, probabilities, dropout_p)
     return matmul(probabilities, value)
 
 

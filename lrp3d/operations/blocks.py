@@ -121,9 +121,9 @@ def passes(
     >>> torch.autograd.grad(lrp3d.convert(Erf().eval())(x), x, torch.tensor([[2., 5.]]))[0]
     tensor([[2., 5.]])
     """
-    run = active_tracer()
+    tracer = active_tracer()
     output = function(x, *args)
-    incoming = run.signal(x)
+    incoming = tracer.signal(x)
     if incoming is None:
         return output
     if weighs is None:
@@ -137,7 +137,7 @@ def passes(
     step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
     result = attach(step, output, [x], signal, kind, note)
     if inplace:
-        run.replace(x, result)
+        tracer.replace(x, result)
     return result
 
 
@@ -208,12 +208,12 @@ def shares(
     >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
     tensor([[ 15., -10.]])
     """
-    run = active_tracer()
-    signals = [s for s in summands if run.is_signal(s.x)]
+    tracer = active_tracer()
+    signals = [s for s in summands if tracer.is_signal(s.x)]
     if not signals:
         return output
-    incoming = [run.signals[s.x] for s in signals]
-    constants = [s for s in summands if not run.is_signal(s.x)]
+    incoming = [tracer.signals[s.x] for s in signals]
+    constants = [s for s in summands if not tracer.is_signal(s.x)]
     constants += [
         s._replace(x=s.x * (1 - k.is_input)) for k, s in zip(incoming, signals, strict=True) if k.is_input is not None
     ]
@@ -235,22 +235,22 @@ def shares(
         weighs = max(weighs, Weighs.SIMILARITY)
     signal = Signal(nonnegative=nonnegative, weighs=weighs)
     if not has_weight and in_range:
-        signal.low, signal.high = run.signals.range_of_sum([(s.x, s.apply) for s in signals], bias)
+        signal.low, signal.high = tracer.signals.range_of_sum([(s.x, s.apply) for s in signals], bias)
     if any(k.is_input is not None for k in incoming):
-        counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
-        signal.is_input = run.signals.constants_among(sum(counts[1:], counts[0]), output.dtype)
+        counts = [s.map.count(tracer.input_mask(s.x), s.w) for s in signals]
+        signal.is_input = tracer.signals.constants_among(sum(counts[1:], counts[0]), output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind, note)
 
 
 def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`function(x)` inside a handler, where the function only moves values of the signal `x` (views, transposes)."""
-    run = active_tracer()
-    signal = run.signal(x)
+    tracer = active_tracer()
+    signal = tracer.signal(x)
     if signal is None:
         return function(x)
     with torch.enable_grad():
         output = function(x)
-    return run.rearrange(output, signal.through(function))
+    return tracer.rearrange(output, signal.through(function))
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:
@@ -273,9 +273,9 @@ def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal |
     >>> lrp3d.inspect(Erf().eval(), x).problems
     ['special_erf (special_erf): saturates; use tanh']
     """
-    run = active_tracer()
-    signals = [x for x in inputs if run.is_signal(x)]
-    return run.refuse(advice, output, signals, signal) if signals else output
+    tracer = active_tracer()
+    signals = [x for x in inputs if tracer.is_signal(x)]
+    return tracer.refuse(advice, output, signals, signal) if signals else output
 
 
 def is_constant(x: Any) -> bool:
@@ -285,12 +285,12 @@ def is_constant(x: Any) -> bool:
 
 def both_nonnegative(*tensors: Any) -> bool:
     """Whether every signal is known to be non-negative and every constant is."""
-    run = active_tracer()
+    tracer = active_tracer()
     for x in tensors:
-        signal = run.signal(x)
+        signal = tracer.signal(x)
         if signal is None:
             if isinstance(x, Tensor):
-                if x.is_complex() or not run.answers((x >= 0).all()):
+                if x.is_complex() or not tracer.answers((x >= 0).all()):
                     return False
             elif isinstance(x, complex) or x < 0:
                 return False

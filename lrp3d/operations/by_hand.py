@@ -31,14 +31,14 @@ class Bounded(Signal):
 
 def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
     """Notes between which numbers an output lies; one that lies between 0 and 1, as `(1 + tanh(x)) / 2`, is a gate."""
-    run = active_tracer()
-    signal = run.signal(output)
+    tracer = active_tracer()
+    signal = tracer.signal(output)
     if signal is None:
         return output
     known = vars(signal) | {"ends": ends}
     if math.isclose(ends[0], 0, abs_tol=1e-9) and math.isclose(ends[1], 1):
         known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}
-    run.signals[output] = Bounded(**known)
+    tracer.signals[output] = Bounded(**known)
     return output
 
 
@@ -81,10 +81,10 @@ def is_hard_sigmoid(x: Tensor, bounds: tuple[Any, Any]) -> bool:
 
 def clipped(x: Tensor, output: Tensor, bounds: tuple[Any, Any]) -> Tensor:
     """Notes of `output`, a clip of `x`, that it was clipped on one side, if so and if the other side may follow."""
-    run = active_tracer()
-    signal = run.signal(x)
+    tracer = active_tracer()
+    signal = tracer.signal(x)
     if signal is not None and signal.shifted and (bounds[0] is None) != (bounds[1] is None):
-        run.signals[output] = Clipped(**vars(run.signals[output]) | {"bounds": bounds, "shifted": True})
+        tracer.signals[output] = Clipped(**vars(tracer.signals[output]) | {"bounds": bounds, "shifted": True})
     return output
 
 
@@ -114,9 +114,9 @@ class ExponentialSum(Signal):
 
 def exponential(x: Tensor, output: Tensor) -> Tensor:
     """Notes that `output` is `exp(x)`."""
-    run = active_tracer()
-    if run.is_signal(x):
-        run.signals[output] = Exponential(**vars(run.signals[output]), of=x, made_by=step_of(output.grad_fn))
+    tracer = active_tracer()
+    if tracer.is_signal(x):
+        tracer.signals[output] = Exponential(**vars(tracer.signals[output]), of=x, made_by=step_of(output.grad_fn))
     return output
 
 
@@ -131,31 +131,31 @@ def exponent(x: Any, added: bool = False) -> Tensor | None:
 def plus(x: Tensor, number: float, output: Tensor) -> Tensor:
     """Notes of `output`, which is `x + number`, between which numbers it lies, or that it is one plus `exp`."""
     moved(x, output, lambda end: end + number)
-    run = active_tracer()
+    tracer = active_tracer()
     if number == 1 and (z := exponent(x)) is not None:
-        known = vars(run.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "added": True}
-        run.signals[output] = Exponential(**known)
+        known = vars(tracer.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "added": True}
+        tracer.signals[output] = Exponential(**known)
     return output
 
 
 def reciprocal_sigmoid(x: Tensor) -> Tensor | None:
     """`1 / x` as the sigmoid that it is if `x` is `1 + exp(-z)`; else None."""
-    run = active_tracer()
+    tracer = active_tracer()
     if (exponent_of_x := exponent(x, added=True)) is None:
         return None
     output = x.reciprocal()
-    with run.part("negated"):
+    with tracer.part("negated"):
         z = passes(torch.neg, exponent_of_x, gate=False, factor=-1.0)
     sigmoid = passes(lambda _: output, z, nonnegative=True, gate=True, kind=nn.Sigmoid)
-    return run.note_probabilities(sigmoid, z)
+    return tracer.note_probabilities(sigmoid, z)
 
 
 def summed(z: Tensor | None, output: Tensor, axes: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> Tensor:
     """Notes of `output` that it is the sum or the mean of `exp(z)`; `function` computes it from the exponentials."""
-    run = active_tracer()
+    tracer = active_tracer()
     if z is not None:
-        known = vars(run.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "axes": axes}
-        run.signals[output] = ExponentialSum(**known, function=lambda x: function(x.exp()))
+        known = vars(tracer.signals[output]) | {"of": z, "made_by": step_of(output.grad_fn), "axes": axes}
+        tracer.signals[output] = ExponentialSum(**known, function=lambda x: function(x.exp()))
     return output
 
 

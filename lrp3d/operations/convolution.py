@@ -44,11 +44,11 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
     kind = _TYPES[map.geometry.transposed][weight.dim() - 2]
     if x.dim() == weight.dim() - 1:  # without batch axis, which torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
-    run = active_tracer()
-    if bias is not None and run.is_signal(weight) and run.is_signal(bias):
+    tracer = active_tracer()
+    if bias is not None and tracer.is_signal(weight) and tracer.is_signal(bias):
         # Made of gates as its kernel is, it belongs to that kernel; made of features, it is a summand.
-        bias = bias.detach() if run.signals[bias].weighs >= Weighs.SIMILARITY else bias
-    if run.is_signal(bias):
+        bias = bias.detach() if tracer.signals[bias].weighs >= Weighs.SIMILARITY else bias
+    if tracer.is_signal(bias):
         shaped = rearranged(lambda b: b.reshape(-1, *[1] * (x.dim() - 2)), cast(Tensor, bias))
         return add(_convolve(x, weight, None, map), shaped)
     g = map.geometry
@@ -64,7 +64,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
         plain = (torch.conv1d, torch.conv2d, torch.conv3d)[len(g.kernel) - 1]
         output = plain(x, weight, bias, g.stride, g.padding, g.dilation, g.groups)
     bias = None if bias is None else bias.detach()
-    if run.is_signal(weight):
+    if tracer.is_signal(weight):
         return weighed_by_kernel(output, x, weight, map, bias, kind)
     return shares(output, [Operand(x, map, weight.detach())], bias, kind)
 

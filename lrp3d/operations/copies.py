@@ -43,8 +43,8 @@ def is_mean_of(mean: Tensor, x: Tensor, sign: int = 1) -> bool:
     It must be made of the other by averages alone, and have the value of its mean over the axes along which the two are
     broadcast; so the mean of another place, as of another frame, is none.
     """
-    run = active_tracer()
-    if not run.is_signal(x) or not run.is_signal(mean) or mean.dim() > x.dim() or mean.dtype != x.dtype:
+    tracer = active_tracer()
+    if not tracer.is_signal(x) or not tracer.is_signal(mean) or mean.dim() > x.dim() or mean.dtype != x.dtype:
         return False
     sizes = [1] * (x.dim() - mean.dim()) + list(own_shape(mean))
     if any(size not in (1, of_x) for size, of_x in zip(sizes, x.shape, strict=True)):
@@ -68,9 +68,9 @@ def _axes(mean: Tensor, x: Tensor, sizes: Sequence[int]) -> Iterator[list[int]]:
     yield axes
     if mean.dim() < x.dim():
         return
-    run = active_tracer()
+    tracer = active_tracer()
     others = [axis for axis in range(x.dim()) if mean.shape[axis] == x.shape[axis] > 1 and axis not in axes]
-    alike = [axis for axis in others if run.answers((mean == mean.narrow(axis, 0, 1)).all())]
+    alike = [axis for axis in others if tracer.answers((mean == mean.narrow(axis, 0, 1)).all())]
     for count in range(1, len(alike) + 1):
         for more in itertools.combinations(alike, count):
             yield sorted((*axes, *more))

@@ -60,24 +60,24 @@ def minimum(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Ten
 
 def _chosen(function: Callable[..., Tensor], a: Any, b: Any, sign: int) -> Tensor:
     """The larger of two tensors, or the smaller if `sign` is -1; a constant is a bound, as that of `clamp`."""
-    run = active_tracer()
+    tracer = active_tracer()
     constants = [x if is_constant(x) else None for x in (a, b)]
     nonnegative = [
-        run.signals[x].nonnegative if constant is None else bool(run.answers((constant >= 0).all()))
+        tracer.signals[x].nonnegative if constant is None else bool(tracer.answers((constant >= 0).all()))
         for x, constant in zip((a, b), constants, strict=True)
     ]
     is_positive = any(nonnegative) if sign > 0 else all(nonnegative)
     if constants[0] is not None or constants[1] is not None:
         signal, bound = (b, a) if constants[1] is None else (a, b)
         return passes(lambda x: function(x, bound), signal, nonnegative=is_positive)
-    signals, masks = [run.signals[x] for x in (a, b)], None
+    signals, masks = [tracer.signals[x] for x in (a, b)], None
     if any(signal.is_input is not None for signal in signals):
-        masks = [run.input_mask(x) for x in (a, b)]
+        masks = [tracer.input_mask(x) for x in (a, b)]
     output = function(a, b)
     step = ElementwiseMaximum(sign * a.detach(), sign * b.detach(), masks)
     is_input = None
     if masks is not None:
-        is_input = run.signals.constants_among((masks[0] + masks[1]).expand(output.shape), output.dtype)
+        is_input = tracer.signals.constants_among((masks[0] + masks[1]).expand(output.shape), output.dtype)
     return attach(step, output, [a, b], Signal(is_input=is_input, nonnegative=is_positive, weighs=least(signals)))
 
 

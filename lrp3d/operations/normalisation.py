@@ -39,7 +39,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """`F.batch_norm` with running statistics, which never change, or with those of the batch if there are none."""
-    run = active_tracer()
+    tracer = active_tracer()
     if running_mean is None or running_var is None:
         kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
         in_channels = _of_channels(weight, input)
@@ -54,12 +54,12 @@ def batch_norm(
         return F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps)
 
     output = normalise(input)
-    incoming = run.signal(input)
+    incoming = tracer.signal(input)
     if incoming is None:
         return output
     signal = incoming.elementwise(output.shape, normalise)  # a clip normalised inside the model is still the clip
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
-    if run.normalisation_passes:
+    if tracer.normalisation_passes:
         factor = 1.0 if weight is None else channelwise(weight.detach(), input)
         return attach(PassThrough(input.shape, linear=True, factor=factor), output, [input], signal, kind)
     scale = (running_var + eps).rsqrt()

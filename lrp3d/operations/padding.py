@@ -25,8 +25,8 @@ def _positions(size: int, before: int, after: int, mode: str, device: torch.devi
 @register_operation([F.pad, torch._C._nn.pad, torch.constant_pad_nd])
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """`F.pad` in its modes constant, replicate, reflect and circular."""
-    run = active_tracer()
-    signal = run.signal(input)
+    tracer = active_tracer()
+    signal = tracer.signal(input)
     if signal is None:
         return F.pad(input, list(pad), mode, value)
     if not isinstance(mode, str):  # torch.constant_pad_nd(input, pad, value)
@@ -37,9 +37,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return input
     padded = signal.through(lambda x: _padded(x, pad, mode, value))
     if mode == "constant":
-        padded.is_input = F.pad(run.input_mask(input), list(pad))
+        padded.is_input = F.pad(tracer.input_mask(input), list(pad))
         padded.nonnegative = signal.nonnegative and (value or 0.0) >= 0
-    return run.rearrange(output, padded)
+    return tracer.rearrange(output, padded)
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

@@ -39,8 +39,8 @@ def _max_pool(
         out: Tensor = getattr(torch, f"max_pool{axes}d")(x, kernel, strides, paddings, dilations, ceil_mode)
         return out
 
-    output, run = pooled(x), active_tracer()
-    incoming = run.signal(x)
+    output, tracer = pooled(x), active_tracer()
+    incoming = tracer.signal(x)
     if incoming is None:
         return output
     sizes = output.shape[-axes:]

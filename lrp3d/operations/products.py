@@ -57,10 +57,10 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
     factor that is copied along an axis; a product of two features (dot-product attention); and, where products are
     summed, the factor that is never negative (the features of a kernel, in linear attention).
     """
-    run = active_tracer()
-    signals = [run.signals[x] for x in (a, b)]
+    tracer = active_tracer()
+    signals = [tracer.signals[x] for x in (a, b)]
     ranks = [signal.weighs for signal in signals]
-    choice = run.product()
+    choice = tracer.product()
     if Weighs.STATISTIC not in ranks and choice is not None:
         return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
@@ -107,47 +107,47 @@ def mul(input: Any, other: Any) -> Tensor:
         if isinstance(factor, (int, float)):
             by_hand.moved(signal, product, lambda end: end * factor)
         return _masked(product, factor)
-    run = active_tracer()
+    tracer = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
     note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
-    weighs = least([run.signals[x] for x in (input, other)])
+    weighs = least([tracer.signals[x] for x in (input, other)])
     shapes = own_shape(input), own_shape(other)
     if weight_index is not None:
         signal, weight = (other, input) if weight_index == 0 else (input, other)
         product = weighed(signal, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
     else:
         inputs, is_input = None, None
-        if any(run.signals[x].is_input is not None for x in (input, other)):
-            inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
-            is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
+        if any(tracer.signals[x].is_input is not None for x in (input, other)):
+            inputs = [tracer.input_mask(x).expand(output.shape) for x in (input, other)]
+            is_input = tracer.signals.constants_among(inputs[0] + inputs[1], output.dtype)
         step = Halves([input.shape, other.shape], inputs, [factor_of(other), factor_of(input)])
         nonnegative = nonnegative or input is other
         halved = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
         product = attach(step, output, [input, other], halved, note=note)
     if input is not other:
-        run.signals[product].product = Product(shapes, weight_index)
+        tracer.signals[product].product = Product(shapes, weight_index)
     return product
 
 
 def _is_zero_state(signal: Tensor, factor: Any) -> bool:
     """Whether a gate weighs the first state of a recurrence written by hand: zeros, or what layers made of them."""
-    run = active_tracer()
-    if not isinstance(factor, Tensor) or isinstance(factor, nn.Parameter) or run.depends_on_clip(factor):
+    tracer = active_tracer()
+    if not isinstance(factor, Tensor) or isinstance(factor, nn.Parameter) or tracer.depends_on_clip(factor):
         return False
-    if run.signals[signal].weighs < Weighs.GATE or not factor.dim():
+    if tracer.signals[signal].weighs < Weighs.GATE or not factor.dim():
         return False
-    return factor in run.first_states or run.answers((factor == 0).all())
+    return factor in tracer.first_states or tracer.answers((factor == 0).all())
 
 
 def _masked(product: Tensor, factor: Any) -> Tensor:
     """A product of a signal and a constant: where the model multiplies by zero, its value is a constant as well."""
-    run = active_tracer()
-    if isinstance(factor, (int, float)) and factor == 0 and run.is_signal(product):
-        run.signals[product].is_input = torch.zeros_like(product.detach())
-    if not isinstance(factor, Tensor) or not factor.numel() or run.depends_on_clip(factor):
+    tracer = active_tracer()
+    if isinstance(factor, (int, float)) and factor == 0 and tracer.is_signal(product):
+        tracer.signals[product].is_input = torch.zeros_like(product.detach())
+    if not isinstance(factor, Tensor) or not factor.numel() or tracer.depends_on_clip(factor):
         return product
-    if run.is_signal(product) and not run.answers((factor != 0).all()):
-        run.signals[product].is_input = (factor != 0).to(product.dtype) * run.input_mask(product)
+    if tracer.is_signal(product) and not tracer.answers((factor != 0).all()):
+        tracer.signals[product].is_input = (factor != 0).to(product.dtype) * tracer.input_mask(product)
     return product
 
 
@@ -220,8 +220,8 @@ def contraction(
         maps: for each factor, the operation as a linear map of it, with the other factor as its weight.
         kind: the layer type whose rules apply.
     """
-    run = active_tracer()
-    signals = [i for i in (0, 1) if run.is_signal(factors[i])]
+    tracer = active_tracer()
+    signals = [i for i in (0, 1) if tracer.is_signal(factors[i])]
     nonnegative = both_nonnegative(*factors)
     if not signals:
         return output
@@ -230,7 +230,7 @@ def contraction(
         return shares(output, [Operand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
     weight_index, reason = weigher(factors[0], factors[1], summed=True)
     summands = [
-        Operand(factors[i], maps[i], factors[1 - i].detach(), run.signals[factors[1 - i]].nonnegative)
+        Operand(factors[i], maps[i], factors[1 - i].detach(), tracer.signals[factors[1 - i]].nonnegative)
         for i in (0, 1)
         if i != weight_index
     ]
@@ -264,8 +264,8 @@ def with_bias(product: Any, bias: Any) -> Tensor | None:
         product: a signal times a constant matrix, computed in the same forward and not moved since.
         bias: a constant that varies along axes of that matrix only; along others (positions) it is a summand.
     """
-    run = active_tracer()
-    if not run.is_signal(product) or not isinstance(bias, Tensor) or run.depends_on_clip(bias):
+    tracer = active_tracer()
+    if not tracer.is_signal(product) or not isinstance(bias, Tensor) or tracer.depends_on_clip(bias):
         return None
     layer = step_of(product.grad_fn)
     if not isinstance(layer, LinearStep) or not _awaits_bias(layer):
@@ -275,9 +275,9 @@ def with_bias(product: Any, bias: Any) -> Tensor | None:
     if bias.numel() < 2 or output.shape != product.shape or not set(axes) <= _axes_of_weight(layer):
         return None
     step = LinearStep(list(layer.operands), bias.detach(), True, layer.in_range, layer.of_products)
-    signal = replace(run.signals[product], nonnegative=both_nonnegative(product, bias))
+    signal = replace(tracer.signals[product], nonnegative=both_nonnegative(product, bias))
     # The product stays a step of its own, for whatever else reads it.
-    return run.attach(step, output, [layer.operands[0].source], signal, note="with its bias", like=layer.site)
+    return tracer.attach(step, output, [layer.operands[0].source], signal, note="with its bias", like=layer.site)
 
 
 def _awaits_bias(layer: LinearStep) -> bool:
@@ -345,14 +345,14 @@ def weighed_by_kernel(
 
     The convolved signal takes all relevance, by the composite's rule for convolutions with that kernel.
     """
-    run = active_tracer()
+    tracer = active_tracer()
     of_weight = Bilinear(partial(_of_kernel, map))
-    if not run.is_signal(x):
+    if not tracer.is_signal(x):
         return shares(output, [Operand(weight, of_weight, x)], bias, kind)
-    choice = run.product()
+    choice = tracer.product()
     summands = [
-        Operand(x, map, weight.detach(), run.signals[weight].nonnegative),
-        Operand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
+        Operand(x, map, weight.detach(), tracer.signals[weight].nonnegative),
+        Operand(weight, of_weight, x.detach(), tracer.signals[x].nonnegative),
     ]
     weight_index = {"first": 0, "second": 1, "halves": None}[choice or "second"]
     shared_summands = [summand for i, summand in enumerate(summands) if i != weight_index]

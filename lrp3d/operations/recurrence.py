@@ -176,8 +176,8 @@ def _each(function: Callable[[Tensor], Tensor], state: Any) -> Any:
 
 def recurrence(output: Tensor, x: Tensor) -> Tensor:
     """The unchanged output, with a step that says which input time step each of its time steps belongs to."""
-    run = active_tracer()
-    if not (run.is_signal(output) and run.is_signal(x)):
+    tracer = active_tracer()
+    if not (tracer.is_signal(output) and tracer.is_signal(x)):
         return output
     step = RecurrentOutput(output.shape, x.shape)
-    return attach(step, output.view_as(output), [output, x], run.signals[output])
+    return attach(step, output.view_as(output), [output, x], tracer.signals[output])

@@ -43,11 +43,11 @@ def read(x: Tensor, output: Tensor, added_values: Read, subtracted_values: Read 
         summands.append(Operand(x, Average(subtracted_values), x.new_tensor(-1.0)))
     nonnegative = subtracted_values is None and both_nonnegative(x)
     result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
-    run = active_tracer()
-    reached_inputs = added_values(run.input_mask(x))  # values read outside of the picture are constants
+    tracer = active_tracer()
+    reached_inputs = added_values(tracer.input_mask(x))  # values read outside of the picture are constants
     if subtracted_values is not None:
-        reached_inputs = reached_inputs + subtracted_values(run.input_mask(x))
-    run.signals[result].is_input = run.signals.constants_among(reached_inputs, output.dtype)
+        reached_inputs = reached_inputs + subtracted_values(tracer.input_mask(x))
+    tracer.signals[result].is_input = tracer.signals.constants_among(reached_inputs, output.dtype)
     return result
 
 
@@ -63,7 +63,7 @@ def grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:
     """`F.grid_sample`, in all its modes: linear in `input`, with `grid` constant."""
-    run = active_tracer()
+    tracer = active_tracer()
     corners = bool(align_corners)
     places = grid.detach()  # (b, h', w', 2), or (b, t', h', w', 3)
 
@@ -71,7 +71,7 @@ def grid_sample(
         return F.grid_sample(x, places.to(x.dtype), mode, padding_mode, corners)
 
     output = function(input)
-    if not run.is_signal(input):
+    if not tracer.is_signal(input):
         inside = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.GATE)
         return refuse(output, grid, advice=ONLY_PLACES, signal=inside)  # it may be a mask of what lies in the picture
     if mode != "bicubic":

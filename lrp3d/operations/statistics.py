@@ -140,9 +140,9 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
 @register_operation([F.pairwise_distance, torch.pairwise_distance])
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The norm of a difference over the last axis (PAN, Zhang et al. 2020, arXiv:2008.03462, Eq. 3), written out."""
-    run = active_tracer()
+    tracer = active_tracer()
     difference = sub(x1, x2)
-    return vector_norm(add(difference, eps) if run.is_signal(difference) else difference + eps, p, -1, keepdim)
+    return vector_norm(add(difference, eps) if tracer.is_signal(difference) else difference + eps, p, -1, keepdim)
 
 
 @register_operation([torch.logsumexp, Tensor.logsumexp])
@@ -182,6 +182,6 @@ def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 @register_operation(F.cosine_similarity)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Two signals, each divided by its norm, multiplied and summed."""
-    run = active_tracer()
-    units = [_unit(x, 2, dim, eps) if run.is_signal(x) else F.normalize(x, dim=dim, eps=eps) for x in (x1, x2)]
+    tracer = active_tracer()
+    units = [_unit(x, 2, dim, eps) if tracer.is_signal(x) else F.normalize(x, dim=dim, eps=eps) for x in (x1, x2)]
     return sum(mul(*units), dim)

@@ -25,11 +25,11 @@ from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target: Tensor, value: Tensor) -> Tensor:
     """Records the step of a write; what is known about each value of the result is what was known at its source."""
-    run = active_tracer()
-    inputs = [x for x in (target, value) if run.is_signal(x)]
-    (signal,) = run.signals.through(written, (target, value), {}, inputs, 1)
+    tracer = active_tracer()
+    inputs = [x for x in (target, value) if tracer.is_signal(x)]
+    (signal,) = tracer.signals.through(written, (target, value), {}, inputs, 1)
     if signal.is_input is not None:
-        signal.is_input = run.signals.constants_among(signal.is_input, target.dtype)
+        signal.is_input = tracer.signals.constants_among(signal.is_input, target.dtype)
     signal.shifted = False
     return attach(step, written(target, value), inputs, signal)
 
@@ -37,7 +37,7 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
 @register_operation(setitem)
 def write(target: Tensor, index: Any, value: Any) -> Tensor:
     """`target[index] = value` (temporal shifts and the like), without overwriting anything."""
-    run = active_tracer()
+    tracer = active_tracer()
 
     def written(x: Tensor, v: Tensor) -> Tensor:
         x = x.clone()
@@ -45,23 +45,23 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
         return x
 
     shape = value.shape if isinstance(value, Tensor) else torch.Size()
-    step = IndexedWrite(index, target.shape, shape, run.is_signal(target), run.is_signal(value))
+    step = IndexedWrite(index, target.shape, shape, tracer.is_signal(target), tracer.is_signal(value))
     value = tensor_of(value, target)
-    return _written(step, written, target, value if run.is_signal(value) else value.to(target.dtype))
+    return _written(step, written, target, value if tracer.is_signal(value) else value.to(target.dtype))
 
 
 @register_operation(overwritten)
 def overwrite(value: Tensor, new: Tensor, shared: Shared) -> Tensor:
     """What `value` is after a write through another view of its memory (`x[:, 1:] += y`, `x.view(-1).relu_()`)."""
-    run = active_tracer()
+    tracer = active_tracer()
     _, covers_all = shared.overlap()
-    if covers_all and not run.is_signal(new):
+    if covers_all and not tracer.is_signal(new):
         return shared.over(torch.empty_like(value), new)
-    if not run.is_signal(value) and not run.is_signal(new):
+    if not tracer.is_signal(value) and not tracer.is_signal(new):
         return shared.over(value, new)
     if covers_all:
         value = new.new_zeros(value.shape, dtype=value.dtype)
-    return _written(StridedWrite(shared, run.is_signal(value), run.is_signal(new)), shared.over, value, new)
+    return _written(StridedWrite(shared, tracer.is_signal(value), tracer.is_signal(new)), shared.over, value, new)
 
 
 @register_operation(write_)

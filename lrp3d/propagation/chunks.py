@@ -36,7 +36,7 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     if chunk_size is not None:
         return min(chunk_size, seeds)
     device, size = record.output.device, widened(record.output.dtype).itemsize
-    sizes = [step.shape.numel() for step in record.run.steps] or [1]
+    sizes = [step.shape.numel() for step in record.tracer.steps] or [1]
     per_seed: int = tensors_in_flight(device) * max(sizes) * size
     if memory_budget is None:
         prepared = sum(sizes) * size if device.type == "cuda" else 0  # what steps keep for all seeds
@@ -76,7 +76,7 @@ def clips_at_once(record: Trace, graph: bool, chunk_size: int | None) -> int:
     """
     if chunk_size is not None:
         return chunk_size
-    sizes = [step.shape.numel() for step in record.run.steps] or [1]
+    sizes = [step.shape.numel() for step in record.tracer.steps] or [1]
     values = sum(sizes) if graph else tensors_in_flight(record.output.device) * max(sizes)
     per_clip: int = values * record.output.element_size() // max(1, len(record.output))
     return max(1, _free_memory(record.output.device) // max(1, per_clip))

@@ -310,7 +310,7 @@ class ClipRelevance:
     @property
     def _judges_one_side(self) -> bool:
         """Whether maps are a contrast: with other classes, or at a classifier."""
-        contrasted = self.settings.contrastive and any(step.is_classifier for step in self.record.run.steps)
+        contrasted = self.settings.contrastive and any(step.is_classifier for step in self.record.tracer.steps)
         return contrasted or self.chosen.against is not None
 
     @cached_property

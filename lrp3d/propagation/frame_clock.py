@@ -54,7 +54,7 @@ def place_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     found = found_frames(record, averages, seeds.logits.shape[1], layout) if single else []
     of_layers = [tensor for layer in found for tensor in (layer.places, layer.frames)]
     differ, *told = numbers(
-        [_differ(averaged, logit, record.run.coarsest), *of_layers, *masks]
+        [_differ(averaged, logit, record.tracer.coarsest), *of_layers, *masks]
     )  # a GPU waits only once
     if differ:
         means, wanted = averaged.mean(1).tolist(), logit.tolist()

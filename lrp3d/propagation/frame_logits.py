@@ -228,12 +228,12 @@ def _frame_by_frame(
     record: Trace, chosen: Chosen, averages: list[TimeAverage], composite: Composite, contrastive: bool, merge: str
 ) -> FrameSeeds:
     """The seeds from a replay, on each frame alone, of everything that follows the averages."""
-    run = record.run
+    tracer = record.tracer
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
-    before = len(run.steps)
+    before = len(tracer.steps)
     pools = [(average, _pool_over_space(record, average)) for average in averages]
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
-    assign_rules(run.steps[before:], outputs, composite, contrastive, is_part=True)
+    assign_rules(tracer.steps[before:], outputs, composite, contrastive, is_part=True)
     for average, features in pools:  # its part over space shares as the average does
         pool = step_of(features.grad_fn)
         assert pool is not None
@@ -264,7 +264,7 @@ def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
     if average.matrix is not None:
         map = Average(_of_frames(map, average.axis, average.matrix))
-    with record.run, torch._C.DisableTorchFunction(), torch.no_grad():
+    with record.tracer, torch._C.DisableTorchFunction(), torch.no_grad():
         return shares(map(average.features.to(average.step.dtype), 1.0), [Operand(average.features, map)])
 
 
@@ -281,9 +281,9 @@ def _replay(record: Trace, pools: list[tuple[TimeAverage, Tensor]], i: int, n: i
     """The logits (b, k) of frame `i` alone: the operations after the pools, applied to the features of this frame."""
     inputs = {}
     for average, features in pools:
-        with record.run:
+        with record.tracer:
             inputs[average.step.site.token] = _frame(features, average, i, n, scaled)
-    output = record.run.replay(inputs, record.output)
+    output = record.tracer.replay(inputs, record.output)
     if output is None:
         raise NoFrameLogits("what follows the pool over time also uses features that were not pooled")
     return output

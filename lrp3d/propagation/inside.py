@@ -130,7 +130,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
     """
     unsorted: list[Gate] = []
     below = _outlets(starts)
-    shapes = {step.name: step for step in record.run.steps if isinstance(step, Outlet)}
+    shapes = {step.name: step for step in record.tracer.steps if isinstance(step, Outlet)}
     axes = ChannelAxes()
     for name, channels in where.items():
         if name not in below:
@@ -188,17 +188,17 @@ class Inside:
 
     def __init__(self, record: Trace, patterns: Sequence[str], batch: int, rows: bool):
         for pattern in patterns:
-            if all(name in record.run.not_outlets for name in record.run.layers[pattern]):
+            if all(name in record.tracer.not_outlets for name in record.tracer.layers[pattern]):
                 raise ValueError(
                     f"'{pattern}' fits no module whose relevance can be kept: "
-                    f"{record.run.not_outlets[record.run.layers[pattern][0]]}"
+                    f"{record.tracer.not_outlets[record.tracer.layers[pattern][0]]}"
                 )
-        met = dict.fromkeys(name for pattern in patterns for name in record.run.layers[pattern])
-        self.skipped: list[str] = [name for name in met if name in record.run.not_outlets]
+        met = dict.fromkeys(name for pattern in patterns for name in record.tracer.layers[pattern])
+        self.skipped: list[str] = [name for name in met if name in record.tracer.not_outlets]
         """Modules that a pattern fits and that are left out, because they have no single output that has relevance."""
-        names = [name for name in met if name not in record.run.not_outlets]
+        names = [name for name in met if name not in record.tracer.not_outlets]
         self.shapes: dict[str, torch.Size] = {
-            step.name: step.shape for step in record.run.steps if isinstance(step, Outlet) and step.name in names
+            step.name: step.shape for step in record.tracer.steps if isinstance(step, Outlet) and step.name in names
         }
         nodes, channels, clips = _outlets([record.output.grad_fn]) if names else {}, ChannelAxes(), ClipOrder(batch)
         found = {name: channels.of(nodes[name]) for name in self.shapes if name in nodes}

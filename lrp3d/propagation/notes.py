@@ -32,9 +32,9 @@ def warn_of_nothing(empty: Tensor, clips: ClipRelevance) -> None:
 
 def _read_out_note(record: Trace) -> dict[str, str]:
     """Says where the forward takes values out of torch, after which no graph knows where they came from."""
-    if not record.run.read_out:
+    if not record.tracer.read_out:
         return {}
-    places = ", ".join(record.run.read_out[:3]) + (", ..." if len(record.run.read_out) > 3 else "")
+    places = ", ".join(record.tracer.read_out[:3]) + (", ..." if len(record.tracer.read_out) > 3 else "")
     return {
         "read out": f"the forward reads values of features as numbers or arrays, at {places}: what it computes from "
         "them counts as a constant, and relevance that would go through it is missing; compute it with tensors instead"
@@ -43,7 +43,7 @@ def _read_out_note(record: Trace) -> dict[str, str]:
 
 def _classifier_note(record: Trace) -> dict[str, str]:
     """Says where z+ took the place of a classifier's rule that gives no contrast."""
-    replaced = [step for step in record.run.steps if getattr(step.rule, "instead_of", None) is not None]
+    replaced = [step for step in record.tracer.steps if getattr(step.rule, "instead_of", None) is not None]
     if not replaced:
         return {}
     rule = cast(Contrastive, replaced[0].rule)

@@ -24,7 +24,7 @@ _KNOWN = REARRANGEMENTS | WITH_CONSTANTS | {"torch::autograd::AccumulateGrad"}
 _ADVICE = {"CheckpointFunctionBackward": CHECKPOINT, "BackwardHookFunctionBackward": GLOBAL_HOOK}
 
 
-def unsupported(run: Tracer, output: Tensor) -> list[str]:
+def unsupported(tracer: Tracer, output: Tensor) -> list[str]:
     """One line for everything between `output` and the clip that has no rule; empty if all is well."""
     problems: dict[str, None] = {}
     foreign: list[Node] = []
@@ -41,7 +41,7 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     for node in foreign:
         if node not in below:  # of several foreign nodes in a row, the first is named
             advice = _ADVICE.get(node.name(), FOREIGN)
-            problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {advice}"] = None
+            problems[f"{tracer.adopted.get(node) or 'the forward'} ({node.name()}): {advice}"] = None
     if not reaches_clip and not problems:
         problems[f"output: {LOST}"] = None
     return list(problems)

@@ -16,13 +16,13 @@ class EnteredClips:
     """The floating-point tensors among the leaves of a model's inputs, as signals of a tracer.
 
     Args:
-        run: the tracer that will follow the forward.
+        tracer: it will follow the forward.
         leaves: the leaves of the model's inputs.
         input_range: (low, high) of valid inputs, or one for each clip; None for each clip's own extremes.
         layout: the layout of those that are clips.
     """
 
-    def __init__(self, run: Tracer, leaves: Sequence[Any], input_range: Any, layout: str):
+    def __init__(self, tracer: Tracer, leaves: Sequence[Any], input_range: Any, layout: str):
         places = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()]
         self.given: list[Tensor] = [leaves[i].detach() for i in places]
         """The clips as they came."""
@@ -33,7 +33,7 @@ class EnteredClips:
         """The entered clips, from which gradients are relevance."""
         for i, ends in zip(places, self._ranges, strict=True):
             x = leaves[i] if leaves[i].requires_grad else leaves[i].detach().clone().requires_grad_()
-            self.leaves[i] = run.enter(x, ends.low, ends.high, layout_of(x, layout))
+            self.leaves[i] = tracer.enter(x, ends.low, ends.high, layout_of(x, layout))
             self.entries.append(self.leaves[i])
         self.device = self.entries[0].device if self.entries else torch.device("cpu")
 

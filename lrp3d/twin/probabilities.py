@@ -21,28 +21,28 @@ LEFT_OUT = "the last of the network: what goes into it is explained"
 """What the inspection prints beside a softmax or sigmoid that was left out."""
 
 
-def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step]]:
+def before_probabilities(tracer: Tracer, output: Tensor) -> tuple[Tensor, list[Step]]:
     """The logits behind probabilities, and the softmax or sigmoid steps that were left out; else the output and none.
 
     Args:
-        run: the forward pass.
+        tracer: the forward pass.
         output: the output that was read from what the model returned.
     """
-    made = run.probabilities
+    made = tracer.probabilities
     nodes = list(downwards([output.grad_fn], lambda node: _made_at(node, made) is not None))
     last = [probabilities for node in nodes if (probabilities := _made_at(node, made)) is not None]
     after = [node for node in nodes if _made_at(node, made) is None]
     if not last or not all(map(_moves_or_averages, after)):
         return output, []
     inputs = {probabilities.token: probabilities.x for probabilities in last}
-    if run.token(output) in inputs:
-        logits: Tensor | None = inputs[run.token(output)]
+    if tracer.token(output) in inputs:
+        logits: Tensor | None = inputs[tracer.token(output)]
     else:
-        logits = run.replay(inputs, output, keep=True)
+        logits = tracer.replay(inputs, output, keep=True)
     if logits is None or edge_of(logits)[0] is None:
         return output, []
     replaced = {step for node in after if (step := step_of(node)) is not None}
-    run.steps = [step for step in run.steps if step not in replaced]
+    tracer.steps = [step for step in tracer.steps if step not in replaced]
     return logits, [probabilities.step for probabilities in last]
 
 

@@ -15,7 +15,7 @@ from lrp3d.tracing.tracer import Tracer
 class Trace:
     """One recorded forward pass: the graph, its inputs, its output, and what has no rule."""
 
-    run: Tracer
+    tracer: Tracer
     entries: list[Tensor]
     output: Any
     problems: list[str]

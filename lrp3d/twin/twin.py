@@ -147,10 +147,10 @@ class Twin(nn.Module):
         check_outermost()
         leaves, spec = tree_flatten(tuple(inputs))
         kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves), layout
-        run = Tracer(self._own, self.composite, constants, seed is not None, layers, self._answers.get(kind, []))
+        tracer = Tracer(self._own, self.composite, constants, seed is not None, layers, self._answers.get(kind, []))
         with torch.inference_mode(False), torch.enable_grad():
-            clips = EnteredClips(run, leaves, input_range if input_range is not None else self.input_range, layout)
-            output, drew = self._follow(run, tree_unflatten(clips.leaves, spec), layout, read, seed, clips.device)
+            clips = EnteredClips(tracer, leaves, input_range if input_range is not None else self.input_range, layout)
+            output, drew = self._follow(tracer, tree_unflatten(clips.leaves, spec), layout, read, seed, clips.device)
             alone = []
             if kind not in self._answers and len(inputs) == 1:
                 alone = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
@@ -159,12 +159,12 @@ class Twin(nn.Module):
                 output_is_finite=[finite([output] if read is not None else [])],
                 outside=clips.far_outside(),
                 alone=alone,
-                assumed=run.answers.assumed,
+                assumed=tracer.answers.assumed,
             )
-            if not run.answers.confirmed(replies["assumed"]):
+            if not tracer.answers.confirmed(replies["assumed"]):
                 self._answers.pop(kind, None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
-            self._answers[kind] = run.answers.values
+            self._answers[kind] = tracer.answers.values
             clips.warn(replies["outside"])
             if any(replies["alone"]):
                 assert read is not None
@@ -172,21 +172,21 @@ class Twin(nn.Module):
             differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
             left_out: list[Step] = []
             probabilities: Tensor | None = None
-            if read is not None and run.is_signal(output):
+            if read is not None and tracer.is_signal(output):
                 probabilities = output
-                output, left_out = before_probabilities(run, output)
-        self._check_patterns(run)
-        outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
+                output, left_out = before_probabilities(tracer, output)
+        self._check_patterns(tracer)
+        outputs = [output] if read is not None else [x for x in tensors_of(output) if tracer.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
-        problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(run, outputs)
+        problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(tracer, outputs)
         try:
-            assign_rules(run.steps, outputs, self.composite, contrastive)
-            self.composite.check_products(run.products)
+            assign_rules(tracer.steps, outputs, self.composite, contrastive)
+            self.composite.check_products(tracer.products)
         except ValueError:
             if not problems:  # else these are said: they may hide the layer that the contrast needs
                 raise
         return Trace(
-            run,
+            tracer,
             clips.entries,
             output,
             problems,
@@ -200,32 +200,32 @@ class Twin(nn.Module):
 
     def _follow(
         self,
-        run: Tracer,
+        tracer: Tracer,
         inputs: Sequence[Any],
         layout: str,
         read: Callable[[Any], Any] | None,
         seed: int | None,
         device: torch.device,
     ) -> tuple[Any, bool]:
-        """What `read` makes of what the model returns, recorded by `run`, and whether random numbers were drawn."""
+        """What `read` makes of what the model returns, recorded by `tracer`, and whether random numbers were drawn."""
         with kept_random_state(device, seed):
             draws = Draws(device, self._generators)
             own_types = torch.autocast(device.type, enabled=False)
-            with run, own_types, restored_tensors(self._own), self._state, original_code():
+            with tracer, own_types, restored_tensors(self._own), self._state, original_code():
                 output = call_model(self.model, inputs, layout)
                 output = output if read is None else read(output)
             drew = bool(draws)
-        output = tree_map(run.resolve, output)
-        run.forget_writes()
-        run.answers.over = True
+        output = tree_map(tracer.resolve, output)
+        tracer.forget_writes()
+        tracer.answers.over = True
         return output, drew
 
-    def _check_patterns(self, run: Tracer) -> None:
+    def _check_patterns(self, tracer: Tracer) -> None:
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
-        for patterns in (run.constants, run.layers):  # layers are those of layers= and of where=
+        for patterns in (tracer.constants, tracer.layers):  # layers are those of layers= and of where=
             if unmatched := [pattern for pattern, met in patterns.items() if not met]:
                 modules = [name for name, _ in self.model.named_modules()]
-                names = [name for name in modules if name in run.ran]
+                names = [name for name in modules if name in tracer.ran]
                 for name in unmatched:
                     if name in modules and not any(other.startswith(f"{name}.") for other in names):
                         raise ValueError(
@@ -235,9 +235,9 @@ class Twin(nn.Module):
                 listed, fit = ", ".join(map(repr, unmatched)), "fits" if len(unmatched) == 1 else "fit"
                 raise ValueError(f"{listed} {fit} no module that ran; {names_hint(unmatched, names)}")
 
-    def _problems(self, run: Tracer, outputs: Sequence[Tensor]) -> list[str]:
+    def _problems(self, tracer: Tracer, outputs: Sequence[Tensor]) -> list[str]:
         """One line for everything between the outputs and the clip that has no rule."""
-        problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(tracer, x)))
         programs = programs_in(self.model) if problems else []
         if programs:  # what they do shows as operations that nobody knows
             whole = any(program.startswith("the model:") for program in programs)

@@ -102,7 +102,7 @@ def _refuse_scripts(model: nn.Module, copied: Sequence[nn.Module]) -> None:
 
 def layers_in_order(twin: Twin, clip: Any, layout: str = "bcthw") -> list[str]:
     """Names of the modules that have a weight, in the order in which the clip passes them."""
-    run = twin.record((clip,), None, layout).run
+    run = twin.record((clip,), None, layout).tracer
     names = dict.fromkeys(step.name for step in run.steps if step.weighted and step.layer is not None)
     return list(names)
 
