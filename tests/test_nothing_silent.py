@@ -1,5 +1,7 @@
 """Nothing is passed over: what has no rule is named, with what to do, before anything is explained."""
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -222,3 +224,31 @@ def test_complex_numbers_are_named_once_by_each_function_and_never_called_invisi
         lrp3d.explain(Body(filtered).eval(), CLIP)
     assert all("complex numbers" in line for line in refused.value.operations)
     assert "not visible" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.take(torch.arange(x.numel())).view(x.shape),
+        lambda x: F.interpolate(x, size=(4, 9, 9), mode="nearest-exact"),
+        lambda x: x.unfold(3, 2, 1).mean(-1),
+    ],
+    ids=["take", "nearest-exact", "unfold"],
+)
+def test_torch_warns_of_nothing_where_several_seeds_go_through_it(function):
+    class Moved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.fc(function(self.conv(x)).relu().mean((3, 4)).transpose(1, 2)).mean(1)
+
+    clip = torch.rand(1, 3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = lrp3d.explain(Moved().double().eval(), clip, 0, input_range=(0, 1), chunk_size=4)
+    alone = lrp3d.explain(Moved().double().eval(), clip, 0, input_range=(0, 1), chunk_size=1)
+    torch.testing.assert_close(found.matrix, alone.matrix)
+    assert float(found.conservation) < 1e-12

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.compute.linear_map import NOT_BATCHED
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
@@ -213,6 +214,9 @@ def _through_node(node: Any, arrivals: _Arrivals) -> Sequence[LazyRelevance | No
     relevances = [lazy.tensor(_shape(node, number)) for number, lazy in arrivals.relevance.items()]
     if len(relevances[0]) == 1:  # without vmap, whose own cost is that of a small layer
         results = tuple(result.unsqueeze(0) for result in call(*(relevance[0] for relevance in relevances)))
+    elif node.name().startswith(NOT_BATCHED):
+        of_seeds = [call(*of_seed) for of_seed in zip(*relevances, strict=True)]
+        results = tuple(map(torch.stack, zip(*of_seeds, strict=True)))
     else:
         results = torch.func.vmap(call)(*relevances)
     outs: list[LazyRelevance | None] = [None] * len(edges_below(node))
