@@ -6,7 +6,7 @@ A map is bilinear in an input `a` and a weight `v`: `map(a, v)` is the operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,6 @@ from lrp3d.compute.terms import Term, Weight
 
 NOT_BATCHED = ("UpsampleNearestExact", "Take")
 """Beginnings of names of torch's nodes that have no batching rule: vmap runs them seed by seed as well, and warns."""
-
-
-def _nodes(root: Any) -> Iterator[Any]:
-    """All nodes of a small graph."""
-    if root is not None:
-        yield root
-        for below, _ in root.next_functions:
-            yield from _nodes(below)
 
 
 class LinearMap:
@@ -50,7 +42,7 @@ class LinearMap:
         def of_seed(r: Tensor) -> Tensor:
             return torch.autograd.grad(output, point, r, retain_graph=True)[0]
 
-        if any(node.name().startswith(NOT_BATCHED) for node in _nodes(output.grad_fn)):
+        if output.grad_fn is not None and output.grad_fn.name().startswith(NOT_BATCHED):
             return torch.stack([of_seed(one) for one in r])
         return torch.func.vmap(of_seed)(r)
 
