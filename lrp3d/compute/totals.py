@@ -23,7 +23,7 @@ def sums_of_products(value: Tensor, factors: Sequence[Tensor]) -> Tensor:
     if value.dim() == 1:  # a signal of one value
         return functools.reduce(torch.mul, factors, value)
     if not factors:
-        return value.flatten(1).sum(1)
+        return value.sum(tuple(range(1, value.dim())))  # of what has gaps, flat values would be a copy
     factors = [factor.expand(shape) for factor in factors]
     if value.device.type != "cpu" or shape.numel() < LONG or value.dim() < 3:
         return value.flatten(1) @ functools.reduce(torch.mul, factors).flatten()
