@@ -36,13 +36,15 @@ ROOT = Path(__file__).parent.parent
 NUMBERS = ("tests/test_study_numbers.py",)
 REPORTS = ("tests/test_study_report.py", "tests/test_study_comparisons.py")
 LISTS = ("tests/test_study_lists.py", "tests/test_lists_of_words.py", "tests/test_class_names.py")
+RULES = sorted(f"lrp3d/rules/{path.name}" for path in (ROOT / "lrp3d/rules").glob("[!_]*.py"))
+OF_RULES = (
+    "tests/test_outputs.py",
+    "tests/test_composites.py",
+    "tests/operations/test_attention.py",
+    "tests/test_rules.py",
+)
 TESTS: dict[str, tuple[str, ...]] = {
-    "lrp3d/rules.py": (
-        "tests/test_outputs.py",
-        "tests/test_composites.py",
-        "tests/operations/test_attention.py",
-        "tests/test_rules.py",
-    ),
+    **dict.fromkeys(RULES, OF_RULES),
     "lrp3d/metrics/aggregation.py": ("tests/test_atr.py",),
     "lrp3d/metrics/atr.py": ("tests/test_atr.py",),
     "lrp3d/metrics/excess_span.py": ("tests/test_excess.py",),
@@ -68,6 +70,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/time_average.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/propagation/channels.py": ("tests/test_layers.py",),
     "lrp3d/operations/sampling.py": ("tests/operations/test_computed_places.py",),
@@ -192,19 +197,22 @@ NAMED = (
 
 HARMLESS: dict[tuple[str, str, str], str] = {
     (
-        "lrp3d/rules.py",
+        "lrp3d/rules/alpha_beta.py",
         "if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:",
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
     (
-        "lrp3d/rules.py",
+        "lrp3d/rules/contrast.py",
         "own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)",
         "0 -> 1",
     ): "signs are 1 and -1; of the two zeros, tests/test_outputs.py notices the first",
     ("lrp3d/study/reporting/summary.py", '"columns": matrix.shape[-1],', "1 -> 2"): "matrices are square",
-    ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
-        "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
-    ),
+    **{
+        (file, "absorbs = False", "False -> True"): (
+            "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
+        )
+        for file in RULES
+    },
     (
         "lrp3d/metrics/atr.py",
         "ends = torch.searchsorted(cumulative, targets, out_int32=True)",

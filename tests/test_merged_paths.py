@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import lrp3d
-from lrp3d.propagation import time_axis
+from lrp3d.propagation import spread_down
 
 MERGES = 20
 
@@ -26,9 +26,9 @@ class Merging(nn.Module):
 
 def test_every_edge_is_visited_once_for_every_frame(monkeypatch):
     visited = []
-    in_equal_parts = time_axis._in_equal_parts
+    in_equal_parts = spread_down._in_equal_parts
     monkeypatch.setattr(
-        time_axis, "_in_equal_parts", lambda node, *args: (visited.append(node), in_equal_parts(node, *args))[1]
+        spread_down, "_in_equal_parts", lambda node, *args: (visited.append(node), in_equal_parts(node, *args))[1]
     )
     frames = 4
     x = torch.randn(1, 3, frames, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch import nn
 import lrp3d
 from lrp3d.compute.maps import Bilinear
 from lrp3d.operations import Operand, shares
-from lrp3d.motion.frame_mixing import NoMotion
+from lrp3d.errors import NoMotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 CLIP = torch.rand(2, 3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

@@ -6,7 +6,7 @@ from motion_nets import FRAMES, NETS, OfFrames, Recurrent, ShiftedImages, net
 from torch import nn
 
 import lrp3d
-from lrp3d.motion.frame_mixing import NoMotion
+from lrp3d.errors import NoMotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 CLIP = torch.rand(2, 3, FRAMES, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

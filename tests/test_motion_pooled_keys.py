@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lrp3d
-from lrp3d.motion.frame_mixing import NoMotion
+from lrp3d.errors import NoMotion
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 CLIP = torch.rand(2, 3, 6, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

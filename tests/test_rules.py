@@ -244,7 +244,7 @@ def test_seeds_together_are_seeds_one_at_a_time(drawn, name):
     seeds = quarters(generator, 3, *output.shape)
     twin = lrp3d.convert(layer, of_type(layer, RULES[name][0]))
     record = twin.record((x,))
-    together = propagate([Start(edge_of(record.output), seeds)], [edge_of(record.entries[0])])[0]
+    together = propagate([Start(edge_of(record.output), seeds)], [edge_of(record.entries[0])]).relevance[0]
     alone = torch.stack([grad(layer, x, seed, twin.composite) for seed in seeds])
     same(together, alone, tolerance=1e-12)
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Average, AxisMatrices, Convolution
-from lrp3d.errors import NoMotion as NoMotion
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 

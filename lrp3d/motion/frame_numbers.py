@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+DEVICE = torch.device("cpu")  # numbers are small, and asking for them on a GPU would make it wait
 NONE = -1  # the number of constants, and of values that belong to no single frame
 
 
@@ -162,3 +163,29 @@ def greatest(x: Tensor, axis: int, groups: int = 1) -> Tensor:
 def differ(x: Tensor, axis: int) -> bool:
     """Whether numbers differ along an axis; `NONE` agrees with all."""
     return not bool(((x == x.amax(axis, keepdim=True)) | (x == NONE)).all())
+
+
+def name_of_unplaced(operands: Sequence[Frames]) -> str:
+    """The name of the first attention of whose queries nothing has said to which frames they belong."""
+    return next((frames.unplaced for frames in operands if frames.unplaced), "")
+
+
+def numbered_apart(operands: Sequence[Frames]) -> bool:
+    """Whether numbers of frames and places of several operands mean different things."""
+    return len({(frames.length, frames.places) for frames in operands}) > 1
+
+
+def of_one_length(operands: Sequence[Frames]) -> Sequence[Frames]:
+    """Sequences of different lengths are numbered by where they stand, so that what is beside it belongs to a frame."""
+    if len({frames.length for frames in operands}) == 1:
+        return operands
+    return [frames.anew() or frames for frames in operands]
+
+
+def joined(parts: Sequence[Frames], shapes: Sequence[torch.Size], axis: int) -> Frames:
+    """Of tensors of some shapes that are concatenated."""
+    frame, place, slot = (
+        compressed(torch.cat([x.expand(shape) for x, shape in zip(numbers, shapes, strict=True)], axis))
+        for numbers in zip(*(part.numbers for part in parts), strict=True)
+    )
+    return Frames(frame, place, slot, parts[0].length, parts[0].places, unplaced=name_of_unplaced(parts))

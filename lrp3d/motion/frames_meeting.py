@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.compute.bands import Band
 from lrp3d.compute.maps import LinearMap
 from lrp3d.motion.frame_numbers import NONE, Frames, alike_before, along
-from lrp3d.motion.frames_of_values import Reading, Sequenced
+from lrp3d.motion.mixing_steps import Reading, Sequenced
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep

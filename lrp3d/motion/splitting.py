@@ -22,6 +22,7 @@ from lrp3d.compute.maps import Convolution, LinearMap
 from lrp3d.errors import NoMotion
 from lrp3d.motion.frames_meeting import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.frames_of_values import FramesOfValues
+from lrp3d.motion.mixing_steps import MixingSteps
 from lrp3d.motion.static_relevance import (
     Mixing,
     cropped,
@@ -54,17 +55,17 @@ class Motion:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
         still = dict(zip(record.tracer.steps, still_record.tracer.steps, strict=True))
         batch = len(record.output)
-        values = FramesOfValues(record, layout)
-        self._clips, self._windowed = batch, values.windowed
+        mixing = FramesOfValues(record, layout).mixing
+        self._clips, self._windowed = batch, mixing.windowed
         self.windowed: dict[Step, Mixing] = {
-            step: Mixing(step, still[step], windowed.axis) for step, windowed in values.windowed.items()
+            step: Mixing(step, still[step], windowed.axis) for step, windowed in mixing.windowed.items()
         }
         self.side_by_side: dict[Step, SideBySide] = {
             step: side_by_side(_linear(step), _linear(still[step]), readings, batch)
-            for step, readings in values.readings.items()
+            for step, readings in mixing.readings.items()
         }
-        for steps in _sequences(values):
-            read = [values.sequences[step] for step in steps]
+        for steps in _sequences(mixing):
+            read = [mixing.sequences[step] for step in steps]
             if any(not x.frame.equal(read[0].frame) for x in read):
                 if any(x.frame.numel() > 1 for x in read):
                     raise NoMotion(f"motion= does not know which frames '{steps[0].name}' reads one after another")
@@ -125,10 +126,10 @@ def _linear(step: Step) -> LinearStep:
     return step
 
 
-def _sequences(values: FramesOfValues) -> list[list[Step]]:
+def _sequences(mixing: MixingSteps) -> list[list[Step]]:
     """The operations that read one sequence: those of one recurrent layer with the same weight."""
     found: dict[tuple[str, int], list[Step]] = {}
-    for step in values.sequences:
+    for step in mixing.sequences:
         weight = _linear(step).operands[0].w.value
         assert isinstance(weight, Tensor)
         found.setdefault((step.name, weight.data_ptr()), []).append(step)

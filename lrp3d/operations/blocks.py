@@ -133,7 +133,9 @@ def passes(
         return function(end, *args)
 
     outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
-    signal = replace(outgoing, nonnegative=nonnegative, lowest=lowest, weighs=weighs, shifted=shifted)
+    scales = keeps_range and not shifted and output.shape == x.shape
+    product = incoming.product if scales else None
+    signal = replace(outgoing, nonnegative=nonnegative, lowest=lowest, weighs=weighs, shifted=shifted, product=product)
     step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
     result = attach(step, output, [x], signal, kind, note)
     if inplace:

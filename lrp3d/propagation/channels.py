@@ -44,21 +44,18 @@ def through_channels(
         progress: whether to show a progress bar on stderr.
     """
     signed = clips.maps()
-    outlet_relevance: dict[str, Tensor] = {}
-    part = clips.through_gates([clips.start()], gates, outlet_relevance)
-    clips.inside.set(outlet_relevance)
-    channels = ChannelRelevance([m[0] for m in _counted_part(clips, [m[None] for m in signed], part)], signed)
+    carried = clips.through_gates([clips.start()], gates)
+    clips.inside.set(carried.at_outlets)
+    channels = ChannelRelevance([m[0] for m in _counted_part(clips, [m[None] for m in signed], carried.maps)], signed)
     if seeds is None:
         return channels
     rows = []
     for chunk in rows_in_chunks(seeds.logits.shape[1], at_once, progress):
-        starts, outlet_relevance = [start.chunk(chunk) for start in seeds.starts], {}
-        whole, part = (
-            clips.through_gates(starts, (), outlet_relevance),
-            clips.through_gates(starts, gates, outlet_relevance),
-        )
-        clips.inside.add_rows(outlet_relevance, clips.row_orientation(seeds, chunk))
-        whole, part = (list(clips.oriented(maps, seeds.orientation, chunk)) for maps in (whole, part))
+        starts = [start.chunk(chunk) for start in seeds.starts]
+        of_all, of_part = clips.through_gates(starts, ()), clips.through_gates(starts, gates)
+        # What lies above the gates, or beside them, keeps all of its relevance.
+        clips.inside.add_rows(of_all.at_outlets | of_part.at_outlets, clips.row_orientation(seeds, chunk))
+        whole, part = (list(clips.oriented(maps, seeds.orientation, chunk)) for maps in (of_all.maps, of_part.maps))
         total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None  # (b, s)
         of_gates = clips.frames(_counted_part(clips, whole, part)).transpose(0, 1)  # (b, s, t)
         if total is not None:

@@ -49,6 +49,17 @@ class Settings:
     """Which part of what the model returned is explained, where nobody said it."""
 
 
+class Carried(NamedTuple):
+    """What came of seeds that were carried down to the clip."""
+
+    maps: list[Tensor]
+    """Signed maps (s, *pathway) of every pathway; where motion is split, the static and the dynamic one of the clip."""
+    flows: list[Flow]
+    """What came into every step and went out of it; empty where it was not booked."""
+    at_outlets: dict[str, Tensor]
+    """Relevance (s, *output) at the outputs of modules."""
+
+
 class _Chunk(NamedTuple):
     """What came of some of the frame logits' seeds."""
 
@@ -57,7 +68,7 @@ class _Chunk(NamedTuple):
     maps: list[Tensor]
     """Their part of the clip's signed maps, where that is the mean over all rows."""
     flows: list[Flow]
-    outlet_relevance: dict[str, Tensor]
+    at_outlets: dict[str, Tensor]
     orientation: Tensor | None
 
 
@@ -110,41 +121,39 @@ class ClipRelevance:
 
     def maps(self) -> list[Tensor]:
         """Signed maps, shaped like the clip, for the clip's logit."""
-        flows: list[Flow] = []
-        outlet_relevance: dict[str, Tensor] = {}
-        maps = self._propagate([self.start()], flows, outlet_relevance)
-        self._book(flows, 1)
-        self.inside.add(outlet_relevance)
-        return [m[0] for m in maps]
+        carried = self._propagate([self.start()], booked=True)
+        self._book(carried.flows, 1)
+        self.inside.add(carried.at_outlets)
+        return [m[0] for m in carried.maps]
 
     def start(self) -> Start:
         """The seed of the clip's logit."""
         return Start(edge_of(self.record.output), self.chosen.seed(self.logits, self.settings.contrastive))
 
-    def _propagate(
-        self, starts: Sequence[Start], flows: list[Flow] | None, outlet_relevance: dict[str, Tensor] | None = None
-    ) -> list[Tensor]:
-        starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
-        through = (
-            step_propagation if outlet_relevance is None else with_outlets_recorded(outlet_relevance, step_propagation)
-        )
-        release = self.settings.release and flows is not None and not self._released
-        maps = propagate(
-            starts, self.ends, flows, self.settings.tolerance, through, self.doors, release, len(self.logits)
+    def _propagate(self, starts: Sequence[Start], booked: bool = False, at_outlets: bool = True) -> Carried:
+        starts = self._in_working_type(starts)
+        outlets: dict[str, Tensor] = {}
+        through = with_outlets_recorded(outlets, step_propagation) if at_outlets else step_propagation
+        release = self.settings.release and booked and not self._released
+        propagated = propagate(
+            starts, self.ends, booked, self.settings.tolerance, through, self.doors, release, len(self.logits)
         )
         self._released = self._released or release
-        return [m.to(self.logit.dtype) for m in maps]
+        maps = [m.to(self.logit.dtype) for m in propagated.relevance]
+        return Carried(maps, propagated.flows, outlets)
 
-    def through_gates(
-        self, starts: Sequence[Start], gates: Sequence[Gate], outlet_relevance: dict[str, Tensor] | None = None
-    ) -> list[Tensor]:
-        """Signed maps (s, *pathway) of the relevance that flows through all gates, given from the top down."""
+    def _in_working_type(self, starts: Sequence[Start]) -> list[Start]:
+        return [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
+
+    def through_gates(self, starts: Sequence[Start], gates: Sequence[Gate]) -> Carried:
+        """What comes of the relevance that flows through all gates, given from the top down."""
         for gate in gates:
-            starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
             ends = [gate.edge, *self.ends]
-            relevance = propagate(starts, ends, None, self.settings.tolerance, clips=len(self.logits))[0]
-            starts = [gate.start(relevance)]
-        return self._propagate(starts, None, outlet_relevance)
+            propagated = propagate(
+                self._in_working_type(starts), ends, tolerance=self.settings.tolerance, clips=len(self.logits)
+            )
+            starts = [gate.start(propagated.relevance[0])]
+        return self._propagate(starts)
 
     def rows(self, seeds: FrameSeeds, chunks: Chunks, progress: bool) -> tuple[Tensor, list[Tensor]]:
         """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps."""
@@ -173,8 +182,8 @@ class ClipRelevance:
                 if seeds.additive:
                     total = chunk.maps if total is None else [t + m for t, m in zip(total, chunk.maps, strict=True)]
                     self._book(chunk.flows, n)
-                    self.inside.add(chunk.outlet_relevance, 1 / n)
-                self.inside.add_rows(chunk.outlet_relevance, chunk.orientation)
+                    self.inside.add(chunk.at_outlets, 1 / n)
+                self.inside.add_rows(chunk.at_outlets, chunk.orientation)
                 rows.append(chunk.rows)
         return torch.cat(rows).transpose(0, 1), cast(list[Tensor], total)
 
@@ -187,22 +196,20 @@ class ClipRelevance:
             with_one_side: whether the seed of `_one_side` goes with them, as the last one.
         """
         n = seeds.logits.shape[1]
-        flows: list[Flow] = []
-        outlet_relevance: dict[str, Tensor] = {}
         starts = [start.chunk(chunk) for start in seeds.starts]
         if with_one_side:
             starts = joined(starts, self._starts_of_one_side())
-        maps = self._propagate(starts, flows if seeds.additive else None, outlet_relevance)  # each (s, *pathway)
+        maps, flows, at_outlets = self._propagate(starts, booked=seeds.additive)
         if with_one_side:
             self._one_side = self._sums([m[-1] for m in maps])
             maps = [m[:-1] for m in maps]
             flows = [Flow(flow.step, flow.relevance_in[:-1], flow.relevance_out[:-1]) for flow in flows]
-            outlet_relevance = {name: relevance[:-1] for name, relevance in outlet_relevance.items()}
+            at_outlets = {name: relevance[:-1] for name, relevance in at_outlets.items()}
         return _Chunk(
             self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))),
             [m.sum(0) / n for m in maps] if seeds.additive else [],
             flows,
-            outlet_relevance,
+            at_outlets,
             self.row_orientation(seeds, chunk),
         )
 
@@ -214,14 +221,10 @@ class ClipRelevance:
         rows: list[list[Tensor]] = [[], []]
         maps: list[Tensor | float] = [0.0, 0.0]
         for chunk in rows_in_chunks(n, at_once, progress):
-            flows: list[Flow] = []
-            outlet_relevance: dict[str, Tensor] = {}
-            both = self._split(
-                [start.chunk(chunk) for start in seeds.starts], flows, motion, outlet_relevance
-            )  # each (s, *clip)
-            self.inside.add_rows(outlet_relevance, self.row_orientation(seeds, chunk))
+            both, flows, at_outlets = self._split([start.chunk(chunk) for start in seeds.starts], motion)
+            self.inside.add_rows(at_outlets, self.row_orientation(seeds, chunk))
             if seeds.additive:
-                self.inside.add(outlet_relevance, 1 / n)
+                self.inside.add(at_outlets, 1 / n)
                 maps = [total + part.sum(0) / n for total, part in zip(maps, both, strict=True)]
                 self._book(flows, n)
                 motion.count(1 / n)
@@ -230,10 +233,10 @@ class ClipRelevance:
                 chunks.append(self.frames([part]))
         static, dynamic = (torch.cat(chunks).transpose(0, 1) for chunks in rows)
         if not seeds.additive:
-            flows, outlet_relevance = [], {}
-            maps = [m[0] for m in self._split([self.start()], flows, motion, outlet_relevance)]
+            both, flows, at_outlets = self._split([self.start()], motion)
+            maps = [m[0] for m in both]
             self._book(flows, 1)
-            self.inside.add(outlet_relevance)
+            self.inside.add(at_outlets)
             motion.count(1.0)
         return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
 
@@ -241,21 +244,19 @@ class ClipRelevance:
         """The orientation (s, b) of a chunk of rows: -1 where the seed has the opposite sign; None if all are 1."""
         return None if seeds.orientation is None else seeds.orientation[chunk]
 
-    def _split(
-        self, starts: Sequence[Start], flows: list[Flow], motion: Motion, outlet_relevance: dict[str, Tensor]
-    ) -> Split:
+    def _split(self, starts: Sequence[Start], motion: Motion) -> Carried:
         """Static and dynamic relevance (s, *clip) of the seeds, which are all static at the start."""
         doubled = [
-            Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
-            for start in starts
+            Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]))
+            for start in self._in_working_type(starts)
         ]
         motion.converted.clear()
-        through = with_outlets_recorded(outlet_relevance, motion.through)
-        (relevance,) = propagate(doubled, self.ends, flows, self.settings.tolerance, through, clips=len(self.logits))
-        for name, both in outlet_relevance.items():
-            outlet_relevance[name] = both[: len(both) // 2] + both[len(both) // 2 :]
-        static, dynamic = relevance.to(self.logit.dtype).chunk(2)
-        return static, dynamic
+        outlets: dict[str, Tensor] = {}
+        through = with_outlets_recorded(outlets, motion.through)
+        propagated = propagate(doubled, self.ends, True, self.settings.tolerance, through, clips=len(self.logits))
+        (relevance,) = propagated.relevance
+        at_outlets = {name: torch.add(*both.chunk(2)) for name, both in outlets.items()}
+        return Carried([*relevance.to(self.logit.dtype).chunk(2)], propagated.flows, at_outlets)
 
     def positive_parts(self, static: Tensor, dynamic: Tensor) -> Split:
         """Both parts; of contrastive relevance, only at input values where their sum is positive (Eq. 2)."""
@@ -316,7 +317,8 @@ class ClipRelevance:
     @cached_property
     def _one_side(self) -> Tensor:
         """The sum (b,) of each clip's relevance for its own class alone."""
-        return self._sums([m[0] for m in self._propagate(self._starts_of_one_side(), None)])
+        carried = self._propagate(self._starts_of_one_side(), at_outlets=False)
+        return self._sums([m[0] for m in carried.maps])
 
     def _starts_of_one_side(self) -> list[Start]:
         seed = self.chosen.alone.seed(self.logits, self.settings.contrastive).to(self.settings.dtype)

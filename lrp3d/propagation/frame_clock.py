@@ -13,7 +13,7 @@ from lrp3d.outputs import Chosen
 from lrp3d.propagation.frame_order import Found, found_frames, order_of, repeated
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
-from lrp3d.propagation.time_axis import TimeAverage
+from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.unpadded import middle_frames
 from lrp3d.transfer import numbers
 from lrp3d.twin.trace import Trace

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lrp3d.propagation.time_axis import Entries, by_frame, time_steps
+from lrp3d.propagation.entry_order import by_frame
+from lrp3d.propagation.time_axis import Entries, time_steps
 from lrp3d.steps.graph import edge_of
 from lrp3d.twin.trace import Trace
 

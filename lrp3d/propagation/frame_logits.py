@@ -27,13 +27,15 @@ from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
+from lrp3d.propagation.entry_order import disorder
 from lrp3d.propagation.frame_clock import check_clock, place_rows
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.frame_seeds import FrameSeeds as FrameSeeds
 from lrp3d.propagation.frame_seeds import FramesInColumns as FramesInColumns
 from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.propagation.propagate import Start, propagate
-from lrp3d.propagation.time_axis import TimeAverage, disorder, time_steps
+from lrp3d.propagation.time_average import TimeAverage
+from lrp3d.propagation.time_axis import time_steps
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
@@ -245,7 +247,8 @@ def _frame_by_frame(
     ends = [edge_of(features) for _, features in pools]
     rows: list[list[Tensor]] = []
     for output in outputs:
-        rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
+        seed = chosen.seed(output.detach(), contrastive)
+        rows.append(propagate([Start(edge_of(output), seed)], ends).relevance)
     starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
     if slowest == n:
         return FrameSeeds(logits, starts, additive=False)

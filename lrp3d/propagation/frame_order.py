@@ -15,7 +15,9 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.propagation.first_layers import FirstLayer, first_layers
-from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
+from lrp3d.propagation.spread_down import spread_down
+from lrp3d.propagation.time_average import TimeAverage
+from lrp3d.propagation.time_axis import time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, Elementwise, Step

@@ -27,7 +27,7 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
     classifiers = {node: step for node in nodes if is_classifier(node) and (step := step_of(node)) is not None}
     if not classifiers:
         return [Start(edge_of(output), seed)]
-    arrivals = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])
+    arrivals = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers]).relevance
     starts = []
     for (node, step), r in zip(classifiers.items(), arrivals, strict=True):
         with torch.inference_mode(False), torch.no_grad():

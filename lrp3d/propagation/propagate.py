@@ -36,6 +36,16 @@ class Flow:
 
 
 @dataclass
+class Propagated:
+    """What came of one propagation."""
+
+    relevance: list[Tensor]
+    """(s, *tensor.shape) at every end."""
+    flows: list[Flow]
+    """Of every step, in the order in which relevance came to them; empty where they were not booked."""
+
+
+@dataclass
 class Start:
     """Seeds at a tensor of the recorded graph: `relevance` is (s, *tensor.shape)."""
 
@@ -71,21 +81,21 @@ class _Arrivals:
 def propagate(
     starts: Sequence[Start],
     ends: Sequence[Edge],
-    flows: list[Flow] | None = None,
+    booked: bool = False,
     tolerance: float = 0.0,
     through: Through = step_propagation,
     doors: Collection[Edge] = (),
     release: bool = False,
     clips: int = 1,
-) -> list[Tensor]:
+) -> Propagated:
     """The relevance (s, *tensor.shape) at every end, summed over `starts`; it does not go below the ends.
 
     Args:
         starts: where relevance begins, the same number of seeds at each.
         ends: the tensors whose relevance is wanted: inputs of the run, or any tensors inside it.
-        flows: a list to which the relevance that came into and went out of every step is added.
+        booked: whether the relevance that comes into and goes out of every step is added up.
         tolerance: at every step with a weight, the outermost frames are dropped that hold less than this share of
-            every seed's absolute relevance there; `flows` shows the loss as absorbed.
+            every seed's absolute relevance there; flows show the loss as absorbed.
         through: how a step is applied to relevance.
         doors: where other seeds start or enter the network below: relevance gets there without a factor that waits, so
             that steps need to be prepared only once.
@@ -99,6 +109,7 @@ def propagate(
             _arrive(waiting[start.edge[0]], start.edge, LazyRelevance(start.relevance).narrowed())
         ready = [node for node, arrivals in waiting.items() if not arrivals.missing]
         relevances: dict[Edge, Tensor] = {}
+        flows: list[Flow] | None = [] if booked else None
         while ready:
             node = ready.pop()
             arrivals = waiting.pop(node)
@@ -125,11 +136,11 @@ def propagate(
                 above = waiting[parent]
                 above.missing -= 1
                 if out is not None:
-                    _arrive(above, (parent, number), out, booked=flows is not None)
+                    _arrive(above, (parent, number), out, booked)
                 if not above.missing:
                     ready.append(parent)
         seeds = starts[0].relevance
-        return [relevances[end] if end in relevances else _nothing(end, seeds) for end in ends]
+        return Propagated([relevances[end] if end in relevances else _nothing(end, seeds) for end in ends], flows or [])
 
 
 def _multiply_at_doors(node: Node, arrivals: _Arrivals, doors: Collection[Edge]) -> None:

@@ -1,4 +1,4 @@
-"""Finds which averaged axis is time, and the time steps from which each averaged entry comes.
+"""Finds the time steps from which each entry of an axis comes, of which some are averaged over time.
 
 Frames are followed from an average over time down to the last operations whose shapes say where time is. The entries
 that are averaged may be frames, tokens of several places in each frame, or either of them in another order.
@@ -7,46 +7,21 @@ that are averaged may be frames, tokens of several places in each frame, or eith
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
+from lrp3d.compute.maps import Convolution
 from lrp3d.propagation.clip_order import ClipOrder
+from lrp3d.propagation.entry_order import OF_EACH_CLIP
 from lrp3d.propagation.first_layers import first_layers
-from lrp3d.steps.graph import (
-    Edge,
-    Node,
-    downwards,
-    edges_below,
-    handed_down,
-    is_opaque,
-    parents,
-    step_of,
-    through_torch,
-    upwards,
-    with_edges,
-)
+from lrp3d.propagation.spread_down import Cost, paths_that_mix_least, spread_down
+from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import (
-    ClipInput,
-    ConstantOutput,
-    Elementwise,
-    Halves,
-    OverAxes,
-    RecurrentOutput,
-    SharedInParts,
-    Step,
-    Unsupported,
-)
+from lrp3d.steps.step import ClipInput, Step, Unsupported
 from lrp3d.steps.torch_nodes import picks_by_clip
-from lrp3d.steps.writes import Written
-from lrp3d.tracing.advice import FOREIGN
-from lrp3d.transfer import numbers, placed
+from lrp3d.transfer import numbers
 from lrp3d.values import in_widest_type
 
 
@@ -65,144 +40,7 @@ class Entries(NamedTuple):
         return self.values.shape[self.axis]
 
 
-@dataclass
-class TimeAverage:
-    """An average over time in the graph; the entries that it averages are frames, or tokens of frames."""
-
-    node: Any
-    step: LinearStep
-    axis: int
-    source_steps: list[list[bool]] = field(default_factory=list)
-    """For each averaged entry, the time steps it comes from."""
-    order: list[int] = field(default_factory=list)
-    """The averaged entries, from the earliest to the latest."""
-    matrix: Tensor | None = None
-    """(frames, entries): the mean over the entries of each frame, where several (tokens) come from one time step."""
-
-    @classmethod
-    def of_frame_logits(cls, node: Node, step: LinearStep, frames: int) -> TimeAverage:
-        """The average of frame logits (b, n, k), which are in order because the model says so."""
-        own = torch.eye(frames, dtype=torch.bool, device="cpu").tolist()
-        return cls(node, step, -2, source_steps=own, order=list(range(frames)))
-
-    @property
-    def entries(self) -> Entries:
-        """The values that are averaged."""
-        return Entries(edges_below(self.node)[0], self.features, self.axis)
-
-    @property
-    def features(self) -> Tensor:
-        """The tensor that is averaged over time."""
-        return self.step.operands[0].source
-
-    @property
-    def frames(self) -> int:
-        """The number of frames that the averaged values stand for."""
-        return self.entries.number if self.matrix is None else len(self.matrix)
-
-    def keeps_time(self, batch: int) -> bool:
-        """Whether another axis has the frames, so that this average is over the places of a picture."""
-        shape = self.features.shape
-        others = set(range(1 - len(shape), 0)) - set(self.step.operands[0].map.time_axes(shape, self.step.shape))
-        averages = [TimeAverage(self.node, self.step, axis) for axis in others if shape[axis] > 1]
-        return any(average.in_order(time_steps(average.entries, batch)) for average in averages)
-
-    def in_order(self, source_steps: list[list[bool]]) -> bool:
-        """Takes the time steps of each entry, and says whether the entries are frames, one after another."""
-        order = _order(source_steps)
-        if order is None and (own := _own_steps(source_steps)):
-            source_steps, order = own, _order(own)
-        if order is None:
-            groups = _groups(source_steps)
-            if groups is None:
-                return False
-            matrix = torch.zeros(len(groups), self.entries.number, dtype=self.step.dtype, device="cpu")
-            for frame, entries in enumerate(groups):
-                matrix[frame, entries] = 1 / len(entries)
-            self.matrix = placed(matrix, self.features.device, self.step.dtype)
-            source_steps, order = [source_steps[entries[0]] for entries in groups], list(range(len(groups)))
-        self.order, self.source_steps = order, [source_steps[i] for i in order]
-        return True
-
-
-def by_frame(source_steps: list[list[bool]]) -> list[list[int]] | None:
-    """The entries of every frame, from the earliest to the latest; None if they are no series of frames."""
-    order = _order(source_steps)
-    if order is None and (own := _own_steps(source_steps)):
-        order = _order(own)
-    return _groups(source_steps) if order is None else [[entry] for entry in order]
-
-
-def _order(source_steps: list[list[bool]]) -> list[int] | None:
-    """The averaged entries in the order of the time steps they come from; None if there is no such order.
-
-    They are ordered by their first and last time steps, of which one may stay where the clip ends. Where these wrap
-    around (a shift that puts the last frame before the first), each entry may belong to the step of its own number.
-    """
-    if not source_steps or not all(any(steps) for steps in source_steps):
-        return None
-    spans = [_span(steps) for steps in source_steps]
-    order = sorted(range(len(spans)), key=spans.__getitem__)
-    firsts, lasts = ([ends[i] for i in order] for ends in zip(*spans, strict=True))
-    if all(a <= b for ends in (firsts, lasts) for a, b in pairwise(ends)) and (
-        len(set(firsts)) == len(firsts) or len(set(lasts)) == len(lasts)
-    ):
-        return order
-    by_number = len(source_steps) == len(source_steps[0]) and all(
-        steps[i] and not all(steps) for i, steps in enumerate(source_steps)
-    )
-    return list(range(len(source_steps))) if by_number else None
-
-
-def _own_steps(source_steps: list[list[bool]]) -> list[list[bool]] | None:
-    """The own time step of each state that has seen all steps up to it, or all steps from it on; None for others."""
-    if not source_steps or not all(any(steps) for steps in source_steps):
-        return None
-    first, last = zip(*map(_span, source_steps), strict=True)
-    for same, own in ((first, last), (last, first)):
-        if len(set(same)) == 1 and len(set(own)) == len(own) > 1:
-            return [[i == step for i in range(len(source_steps[0]))] for step in own]
-    return None
-
-
-def _groups(source_steps: list[list[bool]]) -> list[list[int]] | None:
-    """The averaged entries by frame, where every frame has the same number (the tokens of a clip); None otherwise."""
-    if not source_steps or not all(any(steps) for steps in source_steps):
-        return None
-    groups: dict[tuple[bool, ...], list[int]] = {}
-    for entry, steps in enumerate(source_steps):
-        groups.setdefault(tuple(steps), []).append(entry)
-    order = _order([list(steps) for steps in groups]) if len(groups) > 1 else None
-    if order is None or len({len(entries) for entries in groups.values()}) > 1:
-        return None
-    entries = list(groups.values())
-    return [entries[i] for i in order]
-
-
-def _span(steps: list[bool]) -> tuple[int, int]:
-    """The first and the last time step."""
-    return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
-
-
-def disorder(source_steps: list[list[bool]]) -> str:
-    """The reason why the averaged entries are no series of frames."""
-    if not source_steps:
-        return "averages features of layers that have different numbers of time steps"
-    if source_steps is OF_EACH_CLIP:
-        return "averages other time steps of each clip of this batch: explain the clips one by one"
-    if not all(any(steps) for steps in source_steps):
-        return "averages constants beside the frames, which belong to no frame"
-    if all(steps == source_steps[0] for steps in source_steps):
-        return (
-            f"averages {len(source_steps)} entries that all come from the same time steps, so that none of them is a "
-            "frame: frames were added up or pooled before it, or are added up one by one behind it (stack what is said "
-            "of each frame, and take the mean)"
-        )
-    first, last = _span(source_steps[0])
-    return (
-        f"averages {len(source_steps)} entries that do not come from one time step after another (the first of them "
-        f"from steps {first} to {last} of {len(source_steps[0])}), as where time and space are mixed"
-    )
+MANY = 64  # averaged entries; if there are more, the time steps are found for all at once
 
 
 def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) -> list[list[bool]]:
@@ -217,7 +55,7 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
     if not batch:  # an empty batch shows nothing
         return [torch.eye(entries.number, dtype=torch.bool, device="cpu")[i].tolist() for i in numbers_of]
     has_time_axis = time_axis_test(batch)
-    mixing = _mixing(entries.edge[0], has_time_axis)
+    mixing = paths_that_mix_least(entries.edge[0], has_time_axis)
     orders = _orders(entries.edge[0], batch, has_time_axis)
     if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing, orders)):
         return [source_steps[i] for i in numbers_of]
@@ -246,11 +84,6 @@ def _of_all_clips(
         if any(step_of(node) is None and picks_by_clip(node) for node in nodes):
             return OF_EACH_CLIP
     return [[any(of_step) for of_step in zip(*of_clips, strict=True)] for of_clips in masks]
-
-
-OF_EACH_CLIP = [[False], [False]]
-"""Stands for the time steps of entries that come from other steps in each clip of the batch."""
-MANY = 64  # averaged entries; if there are more, the time steps are found for all at once
 
 
 def _by_labels(
@@ -291,53 +124,6 @@ def _shape_has_time_axis(step: Step) -> bool:
     return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
 
 
-class Cost(NamedTuple):
-    """The cost of the best path from a node down to a layer that tells time; fields are compared in this order."""
-
-    mixes: int
-    """The number of steps on the path that mix positions (attention), or that end it without telling time."""
-    length: int
-    """The number of steps: the shortest path from a state leads to its own frame, longer ones to earlier frames."""
-
-
-def _mixing(root: Node, has_time_axis: Callable[[Step], bool]) -> dict[Node, Cost]:
-    """For every node, the cost of its best path; nodes come after those below them.
-
-    A residual sum has the same positions as each of its summands, and the path through the summand that mixes least
-    says most precisely where they come from.
-    """
-    costs: dict[Node, Cost] = {}
-
-    def below(node: Node) -> list[Node]:
-        step = step_of(node)
-        if step is not None and (has_time_axis(step) or not _spreads(step)):
-            return []
-        return parents(node)[1:] if isinstance(step, RecurrentOutput) else parents(node)
-
-    for node in upwards(root, below):
-        step = step_of(node)
-        # a maximum over all frames, a constant
-        blind = step is not None and not has_time_axis(step) and not _spreads(step)
-        paths = [costs[parent] for parent in below(node)] or [Cost(0, 0)]
-        best = min if isinstance(step, LinearStep | SharedInParts) else max
-        costs[node] = Cost(
-            best(cost.mixes for cost in paths) + (_mixes(step) or blind),
-            min(cost.length for cost in paths) + 1,
-        )
-    return costs
-
-
-def _mixes(step: Step | None) -> int:
-    """One for products of matrices, whose outputs see every position; else zero."""
-    maps = [operand.map for operand in step.operands] if isinstance(step, LinearStep) else []
-    return int(any(isinstance(map, MatrixProduct | Einsum | Bilinear) for map in maps))
-
-
-def _spreads(step: Step) -> bool:
-    """Whether relevance can be handed on in equal parts here."""
-    return isinstance(step, Elementwise | LinearStep | Written | OverAxes)
-
-
 def _orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Tensor]:
     """For layers whose batch (t b) does not have the frames of a clip together, the order in which it would have.
 
@@ -374,81 +160,6 @@ def _over_time(mask: Tensor, batch: int, step: Step, order: Tensor | None = None
         return torch.unflatten(places, 0, (batch, -1)).transpose(1, 2).flatten(2).any(2)
     clip_by_clip = mask if order is None else mask[order.to(mask.device)]
     return torch.unflatten(clip_by_clip, 0, (batch, -1)).flatten(2).any(2)
-
-
-def spread_down(
-    edge: Edge, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
-) -> list[tuple[Tensor, Step]]:
-    """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
-
-    Steps through which nothing can be handed in equal parts are ends as well, as are nodes that nobody knows. With
-    `mixing`, only the summand of a sum that mixes positions least gets it.
-    """
-
-    def below_steps(node: Node) -> list[Node]:
-        step = step_of(node)
-        return [] if step is not None and is_end(step) else parents(node)
-
-    def below(node: Node, number: int, r: Tensor) -> list[tuple[Edge, Tensor]] | None:
-        step = step_of(node)
-        parts = _in_equal_parts(node, number, r, is_end, mixing)
-        if parts is None:
-            return None
-        branches = with_edges(node, parts)
-        halved = isinstance(step, Halves) or (isinstance(step, LinearStep) and not _is_sum(step))
-        if mixing is not None and halved and len(branches) > 1:
-            return [min(branches, key=lambda branch: mixing[branch[0][0]])]
-        return branches
-
-    height = {node: i for i, node in enumerate(mixing)} if mixing else upwards(edge[0], below_steps)
-    found = handed_down(edge, r, height, below)
-    ends = [(r, Unsupported(FOREIGN) if is_opaque(node) else step_of(node)) for r, node in found]
-    known = [(r, step) for r, step in ends if step is not None]
-    # A constant branch says nothing about time if there is another path down.
-    return [end for end in known if not isinstance(end[1], ConstantOutput)] or known
-
-
-def _in_equal_parts(
-    node: Node, number: int, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None
-) -> Sequence[Tensor | None] | None:
-    """What each input of a node gets of `r`, at its output of that number; None where nothing is handed on."""
-    step = step_of(node)
-    if step is None:
-        return None if is_opaque(node) else through_torch(node, number, r)
-    if isinstance(step, RecurrentOutput):
-        return [None, step.input_steps(r)]
-    if isinstance(step, OverAxes):
-        return [step.spread(r)]
-    if isinstance(step, Elementwise | Written) or (isinstance(step, LinearStep) and not step.operands):
-        return [None if part is None else part[0] for part in step.relevance(r[None])]
-    if isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
-        return _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])
-    if isinstance(step, LinearStep) and not is_end(step):
-        return [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
-    return None
-
-
-def _is_sum(step: Step) -> bool:
-    """Whether the step adds several signals, position by position."""
-    operands = step.operands if isinstance(step, LinearStep) else []
-    return len(operands) > 1 and all(isinstance(operand.map, Broadcast) for operand in operands)
-
-
-def _least_mixing(step: LinearStep, r: Tensor, costs: list[Cost]) -> list[Tensor | None]:
-    """Hands every value of `r` to the summand that mixes least, of those that are no constants at its position.
-
-    A class token is a constant in the residual stream until attention has added to it what the frame holds.
-    """
-    parts: list[Tensor | None] = [None] * len(costs)
-    for i in sorted(range(len(costs)), key=costs.__getitem__):
-        operand = step.operands[i]
-        mask = operand.x.is_input
-        here = r if mask is None else r * mask.expand(step.shape)
-        parts[i] = operand.map.spread(here[None], operand.w.value, operand.shape)[0]
-        if mask is None:
-            break
-        r = r - here
-    return parts
 
 
 def time_axis_test(batch: int) -> Callable[[Step], bool]:

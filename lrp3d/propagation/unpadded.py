@@ -9,7 +9,7 @@ import torch
 
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Average, Broadcast, Convolution, FullyConnected, Scale
-from lrp3d.propagation.time_axis import TimeAverage
+from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum

@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.compute.terms import Signed
+from lrp3d.tracing.torch_functions import plain_name
 from lrp3d.tracing.trees import leaves, mapped
+
+KEEPS_AXES = {
+    *("clone", "contiguous", "float", "double", "to", "type_as"),
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "T", "mT", "t"),
+}
+"""Functions that leave every axis of a tensor as it is, but perhaps in another place."""
 
 
 class Weighs(IntEnum):
@@ -40,6 +47,14 @@ class Product(NamedTuple):
     """Those of the factors, without axes along which they are copies."""
     weight: int | None
     """Which of them is the weight; None if neither is."""
+
+    def moved(self, function: Callable[[Tensor], Any]) -> Product:
+        """The same after a function that leaves every axis as it is, but perhaps in another place."""
+        dims = max(map(len, self.shapes))
+        first, second = (
+            function(torch.empty([1] * (dims - len(shape)) + list(shape), device="meta")).shape for shape in self.shapes
+        )
+        return Product((first, second), self.weight)
 
     def is_of_matrices(self, axes: Sequence[int]) -> bool:
         """Whether a sum over these axes, counted from the end, makes it a product of matrices.
@@ -193,8 +208,13 @@ class Signals:
             masks = of_inputs(self.input_mask)
         nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
+        product = signals[0].product
+        if product is not None and plain_name(function) in KEEPS_AXES:
+            product = product.moved(lambda factor: function(factor, *args[1:], **kwargs))
+        else:
+            product = None
         return [
-            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted=shifted) for i in range(results)
+            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted) for i in range(results)
         ]
 
 

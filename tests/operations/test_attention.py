@@ -277,6 +277,18 @@ SPELLINGS = {
         lambda a, b: (a @ b.mT).softmax(-1) @ b,
         lambda a, b: ((a @ b.mT).softmax(-1)[..., None] * b[:, None]).sum(2),
     ),
+    "attention pooling, copied": (
+        lambda a, b: a.softmax(2) @ b.mT,
+        lambda a, b: (a.softmax(2)[:, :, None] * b[:, None]).clone().sum(3),
+    ),
+    "attention pooling, transposed": (
+        lambda a, b: a.softmax(2) @ b.mT,
+        lambda a, b: (a.softmax(2)[:, :, None] * b[:, None]).permute(3, 0, 2, 1).contiguous().sum(0).transpose(1, 2),
+    ),
+    "similarities, scaled": (
+        lambda a, b: ((a @ b.mT) / 2.0) @ b,
+        lambda a, b: (a[:, :, None] * b[:, None] / 2.0).sum(-1) @ b,
+    ),
     "similarities as features": (
         lambda a, b: (a @ b.mT).mean(2),
         lambda a, b: (a[:, :, None] * b[:, None]).sum(-1).mean(2),

@@ -145,6 +145,8 @@ MEANS = {
     "one axis after the other": lambda x: x - x.mean(4).mean(3)[..., None, None],
     "negated and first": lambda x: -x.mean((3, 4), keepdim=True) + x,
     "negated and added": lambda x: x + (-x.mean((3, 4), keepdim=True)),
+    "turned round": lambda x: -(x.mean((3, 4), keepdim=True) - x),
+    "turned round by rsub": lambda x: torch.rsub(x, x.mean((3, 4), keepdim=True)) * -1,
     "by alpha": lambda x: torch.add(x, x.mean((3, 4), keepdim=True), alpha=-1),
     "spread like AdaIN's": lambda x: x - x.reshape(2, 4, 2, -1).mean(3).view(2, 4, 2, 1, 1).expand(x.size()),
 }

@@ -170,7 +170,7 @@ def test_a_sum_that_let_go_of_its_summands_shares_as_before():
         return activation.next_functions[0]
 
     def asked(record, edge):
-        return propagate([Start(edge, seeds)], [edge_of(record.entries[0])])[0]
+        return propagate([Start(edge, seeds)], [edge_of(record.entries[0])]).relevance[0]
 
     fresh = [twin.record((x,)) for _ in range(2)]
     wanted = asked(fresh[0], edge_of(fresh[0].output)), asked(fresh[1], sum_of(fresh[1]))

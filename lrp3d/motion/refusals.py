@@ -1,0 +1,25 @@
+"""What `motion=True` says where frames cannot be followed through an operation."""
+
+from __future__ import annotations
+
+import torch
+
+from lrp3d.errors import NoMotion
+from lrp3d.steps.step import Step
+
+
+def unknown(step: Step) -> NoMotion:
+    """Nothing says what the operation does to frames."""
+    return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
+
+
+def unmatched(step: Step, why: str) -> NoMotion:
+    """Values meet of which nothing says to which frames they belong."""
+    return NoMotion(f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: {why}")
+
+
+def unseen(step: Step, shape: torch.Size, why: str = "frames became channels, or channels frames") -> NoMotion:
+    """Nothing says which frames the operation sees, in a tensor of a shape."""
+    return NoMotion(
+        f"motion= does not know which frames '{step.name}' ({step.operation}) sees: at {tuple(shape)}, {why}"
+    )
