@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lrp3d.again import again_if_released, again_if_zeros_matter, again_with_fewer_seeds, chunks_that_fit, unless_full
 from lrp3d.callers import warn
 from lrp3d.checks import (
     Against,
@@ -47,8 +47,7 @@ from lrp3d.propagation.inside import Inside, Where, check_inside, gates, names_o
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
 from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
-from lrp3d.steps.factor import Released, kept
-from lrp3d.steps.zero_denominators import ZeroDenominators, ZerosMatter, asked, asking
+from lrp3d.steps.zero_denominators import ZeroDenominators, asked, asking
 from lrp3d.transfer import numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
@@ -59,42 +58,11 @@ Clip = Tensor | Sequence[Tensor]
 Channels = dict[str, list[int]]
 """Indices of channels, by the name of the module whose output has them."""
 
-P = ParamSpec("P")
-
-
-def _again_if_released(function: Callable[P, Explanation]) -> Callable[P, Explanation]:
-    """Calls the function again, and releases no activation, if a seed reads one that was released.
-
-    No network is known that needs this; it would otherwise be refused.
-    """
-
-    @functools.wraps(function)
-    def explain(*args: P.args, **kwargs: P.kwargs) -> Explanation:
-        try:
-            return function(*args, **kwargs)
-        except Released:
-            pass  # the error holds the whole graph, so it has to be gone first
-        with kept():
-            return function(*args, **kwargs)
-
-    return explain
-
-
-def _again_if_zeros_matter(function: Callable[P, Explanation]) -> Callable[P, Explanation]:
-    """Calls the function again where relevance arrived at denominators that were not looked at."""
-
-    @functools.wraps(function)
-    def explain(*args: P.args, **kwargs: P.kwargs) -> Explanation:
-        while True:
-            with contextlib.suppress(ZerosMatter):
-                return function(*args, **kwargs)
-
-    return explain
-
 
 @not_compiled
-@_again_if_released
-@_again_if_zeros_matter
+@again_if_released
+@again_if_zeros_matter
+@again_with_fewer_seeds
 def explain(
     model: nn.Module,
     clip: Clip,
@@ -175,6 +143,8 @@ def explain(
         chunk_size: how many frame logits are explained at once; by default `memory_budget` decides.
         memory_budget: bytes that relevance may take on its way through the network; the default is what fits. On a CPU
             that is little for each chunk, as larger ones are no faster, and up to four chunks run at the same time.
+            Where memory runs out after all, and neither this nor `chunk_size` is given, half as many frame logits are
+            explained at once, with a warning.
         tolerance: 0 is exact; above 0, outer frames whose share of a seed's absolute relevance at a layer is below it
             may be dropped there, and what was dropped is booked. Rows that are computed together (`chunk_size`) keep
             the same frames, so that results depend on it, too.
@@ -259,7 +229,11 @@ def explain(
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
         hint = axes_hint(pathways, layout)
-        result = _with_matrix(clips, channels, split, seeds, chunks, progress, hint)
+        with contextlib.ExitStack() as watched:
+            if chunk_size is None and memory_budget is None:
+                chunks = chunks_that_fit(chunks, twin.chunks_that_fit, kind)
+                watched.enter_context(unless_full(chunks, twin.chunks_that_fit, kind, record.output.device))
+            result = _with_matrix(clips, channels, split, seeds, chunks, progress, hint)
         return result if shares is None else replace(result, floor=_floor_of(shares, result))
 
 

@@ -32,7 +32,7 @@ propagation
 figures
 explanation
 planted video
-floor
+again floor
 explain inspection
 interventions prototypes
 faithfulness

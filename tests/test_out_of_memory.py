@@ -9,6 +9,7 @@ from torch import nn
 import lrp3d
 from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.propagation import chunks
+from lrp3d.propagation.clip_relevance import ClipRelevance
 
 FULL = {
     "CUDA out of memory. Tried to allocate 2.00 GiB.": torch.OutOfMemoryError,
@@ -58,3 +59,74 @@ def test_chunks_on_a_gpu_leave_room_for_what_steps_keep_and_count_what_torch_hol
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3000)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2000)
     assert chunks.seeds_at_once(SimpleNamespace(tracer=record.tracer, output=output), 8, None, None) == 3
+
+
+@pytest.fixture
+def room_for(monkeypatch):
+    """Memory that runs out where more frame logits than a number are explained at once; returns what was tried."""
+    tried = []
+    chunk = ClipRelevance._chunk
+
+    def limited(most):
+        def counted(self, seeds, rows, **more):
+            size = len(range(*rows.indices(seeds.logits.shape[1])))
+            tried.append(size)
+            if size > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return chunk(self, seeds, rows, **more)
+
+        monkeypatch.setattr(ClipRelevance, "_chunk", counted)
+        return tried
+
+    return limited
+
+
+@pytest.fixture
+def whole():
+    torch.manual_seed(0)
+    model = lrp3d.models.build("TAM2D-R18-f8", num_classes=5, width=4).eval()
+    clip = torch.rand(1, 3, 8, 16, 16)
+    return model, clip, lrp3d.explain(model, clip)
+
+
+def test_where_memory_runs_out_half_as_many_frame_logits_are_explained_at_once(room_for, whole):
+    model, clip, wanted = whole
+    tried = room_for(3)
+    with pytest.warns(UserWarning, match="memory ran out with [84] frame logits .* chunk_size=[42]") as warned:
+        found = lrp3d.explain(model, clip)
+    assert tried == [8, 4, 2, 2, 2, 2]
+    assert [w.filename for w in warned] == [__file__] * 2, "the warning belongs to the line that called"
+    torch.testing.assert_close(found.matrix, wanted.matrix)
+    torch.testing.assert_close(found.relevance, wanted.relevance)
+    assert [entry.layer for entry in found.ledger] == [entry.layer for entry in wanted.ledger]
+
+
+def test_a_twin_remembers_how_many_fit(room_for, whole):
+    model, clip, wanted = whole
+    twin = lrp3d.convert(model)
+    tried = room_for(3)
+    with pytest.warns(UserWarning, match="memory ran out"):
+        lrp3d.explain(twin, clip)
+    tried.clear()
+    torch.testing.assert_close(lrp3d.explain(twin, clip).matrix, wanted.matrix)
+    assert tried == [2] * 4
+    tried.clear()
+    lrp3d.explain(twin, clip, motion=True)  # of another kind, of which nothing is known
+    assert not tried
+
+
+@pytest.mark.parametrize("given", [{"chunk_size": 8}, {"memory_budget": 2**40}])
+def test_what_the_caller_chose_is_not_changed_where_memory_runs_out(given, room_for, whole):
+    model, clip, _ = whole
+    tried = room_for(3)
+    with pytest.raises(torch.OutOfMemoryError):
+        lrp3d.explain(model, clip, **given)
+    assert tried == [8]
+
+
+def test_where_one_frame_logit_does_not_fit_the_error_is_that_of_torch(room_for, whole):
+    model, clip, _ = whole
+    tried = room_for(0)
+    with pytest.warns(UserWarning, match="memory ran out"), pytest.raises(torch.OutOfMemoryError, match="CUDA"):
+        lrp3d.explain(model, clip)
+    assert tried == [8, 4, 2, 1]

@@ -59,6 +59,10 @@ class Chunks(NamedTuple):
         limited = chunk_size is not None or memory_budget is not None
         return cls(size, 1 if limited or size > FEW else cores.at_once(record.output.device))
 
+    def fewer(self) -> Chunks | None:
+        """Half as many seeds, one chunk after another; None where it is one seed already."""
+        return None if self.size == self.at_once == 1 else Chunks(max(1, self.size // 2), 1)
+
 
 def rows_in_chunks(rows: int, size: int, progress: bool) -> Iterator[slice]:
     """The rows that go together, chunk after chunk, with a progress bar on stderr if it is wanted."""

@@ -89,6 +89,8 @@ class Twin(nn.Module):
         """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
         self.zero_denominators: dict[Hashable, list[bool]] = {}
         """Where relevance arrived at denominators of zero, by the kind of explanation (`steps.zero_denominators`)."""
+        self.chunks_that_fit: dict[Hashable, Any] = {}
+        """How many seeds are explained at once where memory ran out with more, by the kind of explanation."""
         self._generators = copier.generators
         self._alive = copier.alive
         self._state = KeptState(copier.made)
