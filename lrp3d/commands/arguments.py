@@ -41,13 +41,15 @@ def add_options(
             "--weights",
             metavar="F",
             help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
-            "once, verified and kept as torch.hub does; without it, weights are random",
+            "once, verified where the source states a digest, and kept as torch.hub does; without it, weights are "
+            "random",
         )
         parser.add_argument(
             "--labels",
             type=place,
             metavar="F",
-            help="class names: kinetics-400, ssv2, json (name to id, or id to name) or one per line",
+            help="class names: kinetics-400, ssv2, mini-kinetics, mini-ssv2, json (name to id, or id to name) or one "
+            "per line",
         )
 
 

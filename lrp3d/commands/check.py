@@ -21,8 +21,8 @@ def add_to(commands: Commands) -> None:
         "check",
         help="measure whether relevance is faithful on your model and your videos",
         description="Hold CLRP, LRP, gradient x input and random numbers against interventions on your own model and "
-        "videos: does removing the frames that they name change the logit, do they depend on the class and on the "
-        "weights. Twenty videos or more give useful intervals.",
+        "videos. Does removing the frames that they name change the logit? Do they depend on the class and on the "
+        "weights? Twenty videos or more give useful intervals.",
         epilog="Example: lrp3d check --model TAM2D-R50-f16 --weights tam.safetensors --list val.txt --clips 20",
     )
     add_videos(parser, most=20)

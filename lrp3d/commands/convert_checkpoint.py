@@ -29,7 +29,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument(
         "destination", type=arguments.file_to_write, metavar="OUT", help="the .safetensors file to write"
     )
-    about = "name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path"
+    about = "name as in the paper, such as I3D-R50-f8; or your own or a library's, as in lrp3d explain"
     parser.add_argument("--model", required=True, metavar="NAME", help=about)
     arguments.add_option(parser)
     parser.add_argument("--labels", type=arguments.place, metavar="F", help="class names to keep with the weights")

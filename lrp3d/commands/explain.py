@@ -40,7 +40,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
     about = (
         "show the matrix of the untrained network, and what stands above it (default: where it can be computed, "
-        "unless a model of the paper has random weights)"
+        "unless the weights are known to be random)"
     )
     parser.add_argument(
         "--motion",
