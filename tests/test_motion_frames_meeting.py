@@ -294,6 +294,16 @@ def test_what_is_overwritten_as_a_whole_meets_no_frame():
     assert (split(Overwritten().double().eval(), CLIP, contrastive=False).dynamic == 0).all()
 
 
+def test_products_that_are_summed_over_frames_are_refused():
+    class ByHand(OfFrames):
+        def over_frames(self, x):
+            weights = (x @ x.mT).softmax(-1)
+            return (weights[..., None] * x[:, None]).sum(2)
+
+    with pytest.raises(NoMotion, match=r"does not know what 'sum' .* as a product of matrices"):
+        split(ByHand().double().eval(), CLIP)
+
+
 def test_a_frame_that_every_frame_sees_is_refused():
     class Anchored(OfFrames):
         def over_frames(self, x):

@@ -37,7 +37,7 @@ from lrp3d.motion.frames_over_axes import over_averages, over_maxima, over_token
 from lrp3d.motion.frames_over_windows import by_position
 from lrp3d.motion.mixing_steps import MixingSteps, Reading, Sequenced
 from lrp3d.motion.moved_frames import MovedFrames
-from lrp3d.motion.refusals import unknown, unmatched, unseen
+from lrp3d.motion.refusals import summed_products, unknown, unmatched, unseen
 from lrp3d.steps.graph import Edge, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
@@ -178,6 +178,8 @@ class FramesOfValues:
         if isinstance(map, Einsum):
             of_input, _, of_output = map.letters
             return over_tokens(step, x, of_input, of_output, self.mixing)
+        if step.of_products and isinstance(map, SumOver) and x.varies(*(axis % len(shape) for axis in map.axes)):
+            raise summed_products(step)
         if isinstance(map, (SumOver, Average, AxisMatrices)):
             return over_averages(
                 step, x, lambda values: map(values.expand(shape), step.operands[0].w.value), self.mixing

@@ -13,6 +13,14 @@ def unknown(step: Step) -> NoMotion:
     return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
 
 
+def summed_products(step: Step) -> NoMotion:
+    """Products of two signals are summed over frames, of which the factors are not known any more."""
+    return NoMotion(
+        f"motion= does not know what '{step.name}' ({step.operation}) does to frames, over which it sums products of "
+        "two signals: write them as a product of matrices (torch.matmul, torch.einsum)"
+    )
+
+
 def unmatched(step: Step, why: str) -> NoMotion:
     """Values meet of which nothing says to which frames they belong."""
     return NoMotion(f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: {why}")

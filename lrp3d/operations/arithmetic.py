@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
 from lrp3d.operations import by_hand
@@ -34,7 +34,8 @@ def _centred(x: Any, mean: Any, sign: int) -> Tensor | None:
     """`x - mean`, or with `sign=-1` `x + mean`, if that only centres x, as the mean is constant then; else None."""
     if not isinstance(x, Tensor) or not isinstance(mean, Tensor) or not is_mean_of(mean, x, sign):
         return None
-    return passes(lambda x: x - mean if sign > 0 else x + mean, x, gate=False, note="the mean is constant")
+    centred = lambda x: x - mean if sign > 0 else x + mean  # noqa: E731
+    return passes(centred, x, gate=False, bounds_range=True, note="the mean is constant")
 
 
 def _add(a: Any, b: Any) -> Tensor:
@@ -179,8 +180,11 @@ def _in_type(x: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
     tracer = active_tracer()
+    product = tracer.signals[x].product if tracer.is_signal(x) and not mean else None
     x = _in_type(x, dtype)
     axes = axes_from_the_end(x, dim)
+    if product is not None and not product.is_of_matrices(axes):
+        product = None
     exponent, asked = by_hand.exponent(x), axes
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
@@ -192,14 +196,16 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    product = tracer.signals[x].product if tracer.is_signal(x) and not mean else None
-    if product is None or not product.is_of_matrices(axes):
+    if product is None:
         result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
         return by_hand.summed(
             exponent, result, asked, lambda e: e.mean(asked, keepdim) if mean else e.sum(asked, keepdim)
         )
     # Such as values that are weighed by attention, or queries times keys: a product of matrices in other words.
-    result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x), of_products=True)
+    nonnegative = both_nonnegative(x)
+    result = shares(
+        output, [Operand(x, map)], None, nn.Linear, nonnegative=nonnegative, is_layer=False, of_products=True
+    )
     if product.weight is None:
         tracer.signals[result].weighs = max(tracer.signals[result].weighs, Weighs.SIMILARITY)
     return result
@@ -254,7 +260,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
 def neg(input: Tensor) -> Tensor:
     """`-input`."""
-    negated = passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
+    negated = passes(torch.neg, input, gate=False, keeps_range=True, scales=True, factor=-1.0)
     return by_hand.moved(input, negated, lambda end: -end)
 
 

@@ -87,6 +87,7 @@ def passes(
     shifted: bool = False,
     keeps_range: bool = False,
     bounds_range: bool = False,
+    scales: bool = False,
     factor: Any = 1.0,
     inplace: bool = False,
     kind: type[nn.Module] | None = None,
@@ -105,6 +106,7 @@ def passes(
         shifted: whether a constant is added here.
         keeps_range: whether the output is still the clip if `x` is, and linear in it (a normalisation).
         bounds_range: whether the output is still the clip if `x` is, within bounds.
+        scales: whether `x` is multiplied by a constant, and nothing else.
         factor: the constant by which `x` is multiplied, or anything with the same signs.
         inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
@@ -133,8 +135,7 @@ def passes(
         return function(end, *args)
 
     outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
-    scales = keeps_range and not shifted and output.shape == x.shape
-    product = incoming.product if scales else None
+    product = incoming.product if scales and output.shape == x.shape else None
     signal = replace(outgoing, nonnegative=nonnegative, lowest=lowest, weighs=weighs, shifted=shifted, product=product)
     step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
     result = attach(step, output, [x], signal, kind, note)

@@ -90,10 +90,10 @@ def _averaged(mean: Tensor, x: Tensor) -> int | None:
     Only averages, sums, numbers that multiply and moves of all values may. Windows that average no whole axis make as
     many values as they are given.
     """
-    made = _step_below(x.grad_fn)
+    made = _made_of(x.grad_fn)
     node: Node = mean.grad_fn
     fewest = x.numel()
-    while node is not None and node is not made:
+    while node is not None and node not in made:
         step = step_of(node)
         if not (_keeps_values(node) if step is None else _is_average(step)):
             return None
@@ -103,14 +103,23 @@ def _averaged(mean: Tensor, x: Tensor) -> int | None:
                 return None
             fewest = min(fewest, step.shape.numel())
         node = edges_below(node)[0][0]
-    return fewest if node is made is not None else None
+    return None if node is None else fewest
 
 
-def _step_below(node: Node) -> Node:
-    """The nearest step that made all values of a tensor, in whatever shape."""
-    while node is not None and step_of(node) is None and _keeps_values(node):
+def _made_of(node: Node) -> set[Node]:
+    """The step that made all values of a tensor, in whatever shape, and those before it that a number multiplied."""
+    made = set()
+    while node is not None:
+        step = step_of(node)
+        if step is not None:
+            made.add(node)
+            if not (isinstance(step, PassThrough) and step.linear):
+                break
+        elif not _keeps_values(node):
+            made.add(node)
+            break
         node = edges_below(node)[0][0]
-    return node
+    return made
 
 
 def _keeps_values(node: Node) -> bool:

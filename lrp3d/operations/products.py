@@ -103,7 +103,9 @@ def mul(input: Any, other: Any) -> Tensor:
         if _is_zero_state(signal, factor):
             return output.detach()
         nonnegative = both_nonnegative(input, other)
-        product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
+        product = passes(
+            lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, scales=True, factor=factor
+        )
         if isinstance(factor, (int, float)):
             by_hand.moved(signal, product, lambda end: end * factor)
         return _masked(product, factor)
@@ -171,7 +173,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
     if is_constant(other):
         nonnegative = both_nonnegative(input, other)
-        quotient = passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
+        quotient = passes(
+            lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, scales=True, factor=other
+        )
         if isinstance(other, (int, float)) and other:
             by_hand.moved(input, quotient, lambda end: end / other)
         return quotient
@@ -182,7 +186,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if is_constant(input):
         statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
-    return weighed(input, factor_of(other, torch.reciprocal), output, "the divisor is constant", nonnegative, gate=True)
+    factor = factor_of(other, torch.reciprocal)
+    result = weighed(input, factor, output, "the divisor is constant", nonnegative, gate=True)
+    tracer = active_tracer()
+    if (product := tracer.signals[input].product) is not None:  # such as a softmax that is divided by its sum last
+        tracer.signals[result].product = product.divided(own_shape(other))
+    return result
 
 
 RECIPROCAL = "divides a constant by a signal, which has a rule only where the quotient weighs another signal"

@@ -15,11 +15,13 @@ from lrp3d.compute.terms import Signed
 from lrp3d.tracing.torch_functions import plain_name
 from lrp3d.tracing.trees import leaves, mapped
 
-KEEPS_AXES = {
-    *("clone", "contiguous", "float", "double", "to", "type_as"),
-    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "T", "mT", "t"),
+COPIES = {"clone", "contiguous", "to", "cpu", "type_as", "float", "double", "half", "bfloat16"}
+"""Functions that leave every value where it is."""
+MOVES_AXES = {
+    *("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "T", "mT", "t", "adjoint", "mH"),
+    *("flatten", "unflatten", "view", "reshape", "unsqueeze", "squeeze"),
 }
-"""Functions that leave every axis of a tensor as it is, but perhaps in another place."""
+"""Functions after which axes stand in another place, or are one."""
 
 
 class Weighs(IntEnum):
@@ -48,11 +50,22 @@ class Product(NamedTuple):
     weight: int | None
     """Which of them is the weight; None if neither is."""
 
-    def moved(self, function: Callable[[Tensor], Any]) -> Product:
-        """The same after a function that leaves every axis as it is, but perhaps in another place."""
-        dims = max(map(len, self.shapes))
+    def divided(self, shape: torch.Size) -> Product:
+        """The same where the weight, or else the first factor, was divided by a signal of this shape of its own."""
+        divided = self.weight or 0
+        shapes = [torch.broadcast_shapes(own, shape) if i == divided else own for i, own in enumerate(self.shapes)]
+        return Product((shapes[0], shapes[1]), self.weight)
+
+    def moved(self, function: Callable[[Tensor], Tensor]) -> Product | None:
+        """The same after a function that only moves axes; None where nothing says along which a factor is a copy."""
+        full = torch.broadcast_shapes(*self.shapes)
+        try:
+            moved = [function(torch.empty(shape, device="meta").expand(full)) for shape in self.shapes]
+        except (RuntimeError, ValueError, TypeError):
+            return None
         first, second = (
-            function(torch.empty([1] * (dims - len(shape)) + list(shape), device="meta")).shape for shape in self.shapes
+            torch.Size(1 if stride == 0 else size for size, stride in zip(x.shape, x.stride(), strict=True))
+            for x in moved
         )
         return Product((first, second), self.weight)
 
@@ -95,7 +108,7 @@ class Signal:
     def through(self, function: Callable[[Tensor], Tensor]) -> Signal:
         """What is known about `function(x)` if the function only moves values."""
         low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
-        return replace(self, low=low, high=high, is_input=is_input)
+        return replace(self, low=low, high=high, is_input=is_input, product=None)
 
     def elementwise(self, shape: torch.Size, monotone: Callable[[Tensor], Tensor] | None = None) -> Signal:
         """Range and constants of an output that was computed value by value; nothing else is known about it.
@@ -209,10 +222,13 @@ class Signals:
         nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
         product = signals[0].product
-        if product is not None and plain_name(function) in KEEPS_AXES:
-            product = product.moved(lambda factor: function(factor, *args[1:], **kwargs))
-        else:
-            product = None
+        if product is not None and plain_name(function) not in COPIES:
+
+            def of_factor(factor: Tensor) -> Any:
+                moved_args, moved_kwargs = mapped(lambda x: factor if x is inputs[0] else x, (args, kwargs))
+                return function(*moved_args, **moved_kwargs)
+
+            product = product.moved(of_factor) if plain_name(function) in MOVES_AXES else None
         return [
             Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted) for i in range(results)
         ]

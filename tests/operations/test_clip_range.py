@@ -51,6 +51,24 @@ def test_normalisation_inside_the_model_keeps_the_range_of_the_clip(name):
     close(twin_relevance(model, x, r, "paper")[2], wanted)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_clip_that_is_centred_keeps_its_range(sign):
+    conv = nn.Conv3d(3, 2, 2, dtype=D)
+    x, r = torch.rand(1, 3, 3, 3, 3, dtype=D), torch.rand(1, 2, 2, 2, 2, dtype=D)
+    mean = x.mean((2, 3, 4), keepdim=True)
+    ends = [(sign * (end - mean)).expand_as(x)[0].flatten() for end in (0.0, 1.0)]
+    low, high = torch.minimum(*ends), torch.maximum(*ends)
+    wanted = reference.layer_relevance(conv, sign * (x - mean), r, reference.zbeta(low, high))
+
+    def centred(self, x):
+        mean = x.mean((2, 3, 4), keepdim=True)
+        return self.conv(x - mean if sign > 0 else mean - x)
+
+    model = Net(centred, conv=conv)
+    model.input_range = (0.0, 1.0)
+    close(twin_relevance(model, x, r, "paper")[2], wanted)
+
+
 def test_after_an_activation_it_is_no_clip_any_more():
     conv, x = nn.Conv3d(4, 2, 2, dtype=D), X
     _, r, found = twin_relevance(Net(lambda self, x: self.conv(F.relu(x)), conv=conv), x, None, "paper")
