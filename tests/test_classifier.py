@@ -244,3 +244,41 @@ def test_a_weight_from_the_clip_counts_with_its_value_where_two_ways_meet():
 
     found = Meets(lambda z, t: z * t - z * (1 - t)).rules()
     assert found["one"].startswith("Opposed")
+
+
+class Head(nn.Module):
+    """A network whose classifier is a function of features (b, t, c) and weights (k, c)."""
+
+    def __init__(self, head):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.more = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 5, 3, padding=1)
+        self.weight, self.head = nn.Parameter(torch.randn(4, 5)), head
+        self.double().eval()
+
+    def forward(self, x):
+        features = self.more(self.conv(x).relu()).relu().mean((3, 4)).mT
+        return self.head(features, self.weight).mean(1)
+
+
+HEADS = {
+    "a product and its sum": (lambda f, w: f @ w.T, lambda f, w: (f[:, :, None] * w).sum(-1)),
+    "classes last": (lambda f, w: f @ w.T, lambda f, w: (f[..., None] * w.T).sum(2)),
+    "weights first": (lambda f, w: f @ w.T, lambda f, w: (w * f.unsqueeze(2)).sum(3, keepdim=True).squeeze(3)),
+    "expanded": (lambda f, w: f @ w.T, lambda f, w: (f[:, :, None].expand(-1, -1, 4, -1) * w).sum(-1)),
+    "cosine similarity": (
+        lambda f, w: 5 * F.normalize(f, dim=-1) @ F.normalize(w, dim=1).T,
+        lambda f, w: 5 * F.cosine_similarity(f[:, :, None], w, dim=-1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_a_classifier_may_be_written_as_a_product_and_its_sum(name, contrastive):
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    product, by_hand = (lrp3d.explain(Head(head), clip, 1, contrastive=contrastive) for head in HEADS[name])
+    torch.testing.assert_close(by_hand.relevance, product.relevance, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(by_hand.matrix, product.matrix, rtol=1e-9, atol=1e-12)
+    contrasted = [entry.layer for entry in by_hand.ledger if "Contrastive" in entry.rule]
+    assert len(contrasted) == (1 if contrastive else 0)

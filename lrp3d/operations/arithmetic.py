@@ -23,6 +23,7 @@ from lrp3d.operations.blocks import (
     tensor_of,
 )
 from lrp3d.operations.copies import is_mean_of
+from lrp3d.operations.layers_by_hand import layer_by_hand
 from lrp3d.operations.products import div, matmul, mul, with_bias
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Weighs
@@ -195,6 +196,9 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     for axis in axes:
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
+    layer = layer_by_hand(x, output, axes, keepdim) if tracer.is_signal(x) and not mean else None
+    if layer is not None:
+        return layer
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
     if product is None:
         result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))

@@ -37,6 +37,15 @@ def own_shape(x: Tensor) -> torch.Size:
     return torch.Size(sizes)
 
 
+def shape_among(x: Tensor, dim: int) -> list[int]:
+    """The shape of a factor without copies (`own_shape`), with as many axes as its product has.
+
+    >>> shape_among(torch.zeros(4, 1).expand(4, 3), 3)
+    [1, 4, 1]
+    """
+    return [1] * (dim - x.dim()) + list(own_shape(x))
+
+
 def is_mean_of(mean: Tensor, x: Tensor, sign: int = 1) -> bool:
     """Whether a signal is the mean of another over some axes, times a sign, so that adding it centres the other.
 

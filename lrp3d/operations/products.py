@@ -24,6 +24,7 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
 from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
+    FEW,
     Operand,
     attach,
     both_nonnegative,
@@ -35,12 +36,12 @@ from lrp3d.operations.blocks import (
     refuse,
     shares,
 )
-from lrp3d.operations.copies import own_shape
+from lrp3d.operations.copies import own_shape, shape_among
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.graph import step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Halves, PassThrough
-from lrp3d.tracing.signals import Product, Signal, Weighs, least
+from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
 
 # ----------------------------------------------------------------------------------------- which factor weighs
 
@@ -108,6 +109,8 @@ def mul(input: Any, other: Any) -> Tensor:
         )
         if isinstance(factor, (int, float)):
             by_hand.moved(signal, product, lambda end: end * factor)
+        if isinstance(factor, Tensor) and signal.numel() <= FEW:
+            _note_copies(signal, factor, product)
         return _masked(product, factor)
     tracer = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
@@ -139,6 +142,13 @@ def _is_zero_state(signal: Tensor, factor: Any) -> bool:
     if tracer.signals[signal].weighs < Weighs.GATE or not factor.dim():
         return False
     return factor in tracer.first_states or tracer.answers((factor == 0).all())
+
+
+def _note_copies(signal: Tensor, factor: Tensor, product: Tensor) -> None:
+    """Notes what a product was made of, if a constant multiplied copies of the signal along an axis."""
+    shapes = [shape_among(x, product.dim()) for x in (signal, factor)]
+    if any(of_signal == 1 < of_factor for of_signal, of_factor in zip(*shapes, strict=True)):
+        active_tracer().signals[product].scaled = Scaled(signal, factor.detach())
 
 
 def _masked(product: Tensor, factor: Any) -> Tensor:

@@ -81,6 +81,13 @@ class Product(NamedTuple):
         return summed and any(len(own) < -axis or own[axis] == 1 for axis in kept for own in self.shapes)
 
 
+class Scaled(NamedTuple):
+    """A signal that a constant multiplied."""
+
+    signal: Tensor
+    factor: Tensor
+
+
 @dataclass
 class Signal:
     """What is known about a tensor that descends from the clip."""
@@ -95,6 +102,8 @@ class Signal:
     """How much it looks like a weight in a product with another signal."""
     product: Product | None = None
     """How two signals were multiplied here, value by value: summed over an axis next, that is a product of matrices."""
+    scaled: Scaled | None = None
+    """What it was made of, if a constant multiplied copies of a signal: summed next, that is a layer with a weight."""
     shifted: bool = False
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
     lowest: float | None = None
@@ -108,7 +117,7 @@ class Signal:
     def through(self, function: Callable[[Tensor], Tensor]) -> Signal:
         """What is known about `function(x)` if the function only moves values."""
         low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
-        return replace(self, low=low, high=high, is_input=is_input, product=None)
+        return replace(self, low=low, high=high, is_input=is_input, product=None, scaled=None)
 
     def elementwise(self, shape: torch.Size, monotone: Callable[[Tensor], Tensor] | None = None) -> Signal:
         """Range and constants of an output that was computed value by value; nothing else is known about it.
@@ -230,7 +239,8 @@ class Signals:
 
             product = product.moved(of_factor) if plain_name(function) in MOVES_AXES else None
         return [
-            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted) for i in range(results)
+            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted=shifted)
+            for i in range(results)
         ]
 
 
