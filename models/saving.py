@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -71,6 +73,8 @@ def save_checkpoint(
         try:
             save_file(tensors, temporary, metadata)
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            if (failed := re.search(r"I/O error: (.+?)(?: \(os error (\d+)\))?$", first_line(error))) is not None:
+                raise OSError(int(failed[2] or errno.EIO), failed[1], str(path)) from error
             raise CheckpointError(f"safetensors cannot hold these weights: {first_line(error)}") from error
 
 

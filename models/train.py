@@ -90,6 +90,7 @@ def train(
     workers: int = 0,
     progress: bool = True,
     facts: Mapping[str, Any] | None = None,
+    report: Callable[[Epoch], object] | None = None,
     **options: Any,
 ) -> list[Epoch]:
     """Train a model, or continue where an earlier call with the same folder and recipe was stopped.
@@ -117,6 +118,7 @@ def train(
         progress: show a progress bar if tqdm is installed.
         facts: what else the run depends on, by name, such as its list of clips (numbers, texts and lists of them); a
             run in the folder with other facts is refused.
+        report: called with the results of every epoch after it was saved, by the first process alone.
 
     Returns:
         The history, one entry for each epoch, including those of earlier calls.
@@ -157,6 +159,8 @@ def train(
             score = _accuracy(model, validation, max(1, recipe.batch_size // world), workers)
         run.history.append(Epoch(epoch, loss, accuracy, score))
         run.keep()
+        if report is not None and rank == 0:
+            report(run.history[-1])
     model.eval()
     if rank == 0:
         save_checkpoint(model, Path(folder) / "model.safetensors")

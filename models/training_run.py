@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from lrp3d.files import replacing
 from .base import VideoModel
 from .processes import process, summed, wait
 from .recipe import Recipe
+from .wording import first_line
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,14 @@ class TrainingRun:
         return ", ".join(f"{name} {there.get(name)} there and {here.get(name)} here" for name in names)
 
     def _read(self) -> None:
-        saved = torch.load(self.path, map_location=self.device, weights_only=True)
+        try:
+            saved = torch.load(self.path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ValueError(
+                f"{self.path} is damaged ({first_line(error)}): put back a copy of it, or delete it to train anew"
+            ) from error
         if saved["identity"] != self.identity:
             differences = self._differences(saved["identity"])
             raise ValueError(

@@ -115,8 +115,10 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
 def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVideos:
     """The videos that the options name; raises UsageError unless there are either videos or a list."""
     from lrp3d import study
-    from lrp3d.commands.number_of_classes import check_names, number_of_classes
+    from lrp3d.commands.number_of_classes import check_names, labels_note, number_of_classes
 
+    has_labels = bool(choice.labels)
+    few_labels = labels_note(len(choice.labels), number_of_classes(choice, options.layout) if has_labels else None)
     if bool(options.videos) == (options.list is not None):
         raise UsageError("give either videos or --list")
     if options.list is None:
@@ -124,14 +126,16 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
             raise UsageError("--root says where the videos of --list lie: leave it out, or give --list")
         videos = [GivenVideo(path) for path in options.videos]
         more = f"{len(videos)} videos are given, and the first {options.clips} taken: see --clips"
-        return ListedVideos(videos[: options.clips], options, (more,) if len(videos) > options.clips else ())
+        notes = (more,) if len(videos) > options.clips else ()
+        return ListedVideos(videos[: options.clips], options, (*few_labels, *notes))
     root = root_of(options)
     # Without --target label the list's classes are not used, whatever they are.
     num_classes = number_of_classes(choice, options.layout) if by_label(options) else None
     listed = study.read_list(options.list, labels=choice.labels, limit=options.clips, num_classes=num_classes)
     check_names(listed, choice, num_classes)
     reader = study.Reader(root)
-    return ListedVideos([GivenVideo(_path(reader, item), item.label) for item in listed.items], options, listed.notes)
+    given = [GivenVideo(_path(reader, item), item.label) for item in listed.items]
+    return ListedVideos(given, options, (*few_labels, *listed.notes))
 
 
 def _path(reader: study.Reader, item: study.Item) -> Path:

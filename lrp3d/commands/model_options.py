@@ -107,6 +107,8 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
     said = [] if hasattr(model, "mean") else ["the model states no mean and std: ImageNet's are used"]
+    if not options.frames and not is_number_of_frames(getattr(model, "frames", None)):
+        said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
     said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes)]
     return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),

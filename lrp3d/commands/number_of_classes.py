@@ -68,8 +68,16 @@ def refuse_of_lone_logit(given: str) -> None:
     )
 
 
-def labels_note(labels: int, classes: int) -> tuple[str, ...]:
-    """What is said of labels that name fewer classes than the model has."""
+def labels_note(labels: int, classes: int | None) -> tuple[str, ...]:
+    """What is said of labels that name fewer classes than the model has; None stands for nobody knows how many.
+
+    Raises:
+        ValueError: there are more labels than classes.
+    """
+    if classes is None:
+        return ()
+    if labels > classes:
+        raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
     return (f"the labels name {labels} of {classes} classes: are they the model's?",) if 0 < labels < classes else ()
 
 

@@ -136,8 +136,6 @@ def explain_clip(
     if explanation.sign is not None:
         notes.append("the model's single logit is negative: the explanation shows what speaks against it, for class 0")
     classes, labels = class_logits(explanation.logits).shape[1], len(choice.labels)
-    if labels > classes:
-        raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
     notes += labels_note(labels, classes)
     if explanation.matrix is not None:
         explanation = explanation.at_sigma(options.sigma)

@@ -287,7 +287,11 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     from lrp3d.commands.labels import classes_to_keep, read_labels
     from lrp3d.commands.number_of_classes import check_names, labels_note, number_of_classes
     from lrp3d.study.listing.class_names import Labels
+    from lrp3d.video.folders import template_pattern
 
+    if options.template is not None and template_pattern(options.template) is None:
+        like = "it is like img_%05d.jpg or img_{:05}.jpg"
+        raise UsageError(f"--template {options.template} names no frame number: {like}")
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
     classes = classes_to_keep(options.classes)
     num_classes = number_of_classes(choice, options.layout)
@@ -302,9 +306,14 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
     if num_classes is not None and greatest >= num_classes:
-        raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
+        beyond = next(item for item in clips.items if item.label == greatest)
+        raise UsageError(
+            f"the list has classes up to {greatest} (of {beyond.name}), and the model {num_classes} classes, from 0 to "
+            f"{num_classes - 1}: give a list of the model's classes, or --list-labels and --labels, by whose names "
+            "numbers of one become those of the other"
+        )
     check_names(clips, choice, num_classes)
-    few_labels = labels_note(len(choice.labels), num_classes or 0)
+    few_labels = labels_note(len(choice.labels), num_classes)
     return replace(clips, notes=(*clips.notes, *few_labels))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from lrp3d import models, study
+    from lrp3d.models.training_run import Epoch
 
 SHORT_SIDES = (256, 320)  # App. E, for squares of 224
 SQUARE = 224
@@ -125,6 +126,12 @@ def run(options: argparse.Namespace) -> int:
     weights = model_options.weights_of(options)
     with _processes(options) as (rank, device):
         model, clips, validation = _model_and_clips(options, weights, rank)
+        reported: list[Epoch] = []
+
+        def report(epoch: Epoch) -> None:
+            reported.append(epoch)
+            _say_epoch(epoch)
+
         history = models.train(
             model,
             clips,
@@ -136,15 +143,20 @@ def run(options: argparse.Namespace) -> int:
             workers=options.workers,
             facts=_facts(model, clips, validation),
             progress=shows_progress() and not options.quiet,
+            report=None if options.quiet else report,
         )
         if rank == 0:
-            last = history[-1]
-            scored = "" if last.validation is None else f", in validation {100 * last.validation:.1f} %"
-            say(f"epoch {last.epoch + 1}: loss {last.loss:.4g}, accuracy {100 * last.accuracy:.1f} %{scored}")
+            if not reported:
+                _say_epoch(history[-1])
             say(f"wrote {options.out / 'model.safetensors'}")
             facts = {"model": options.model, "weights": str(options.out / "model.safetensors"), "clips": len(clips)}
             write_results(options, {**facts, "epochs": [asdict(epoch) for epoch in history]})
     return DONE
+
+
+def _say_epoch(epoch: Epoch) -> None:
+    scored = "" if epoch.validation is None else f", in validation {100 * epoch.validation:.1f} %"
+    say(f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4g}, accuracy {100 * epoch.accuracy:.1f} %{scored}")
 
 
 def _model_and_clips(

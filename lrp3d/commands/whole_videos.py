@@ -23,6 +23,7 @@ SHOWN = 8  # stretches of one class that are printed
 
 def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, folders: Sequence[Path | None]) -> int:
     """Explain every video as a whole; returns 1 if any of them failed."""
+    from lrp3d.commands.number_of_classes import labels_note, number_of_classes
     from lrp3d.twin.twin import convert
 
     unsupported = {
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
         raise UsageError(
             f"--stride {options.stride} leaves frames out between windows of {choice.frames}: give at most that"
         )
+    classes = number_of_classes(choice, options.layout) if choice.labels else None
+    notes = (*choice.notes, *labels_note(len(choice.labels), classes))
     twin = convert(choice.model, options.composite)
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
             progress=shows_progress(),
         )
         explanation.about |= {"model": choice.name, "weights": choice.weights}
-        explanation.notes[:0] = [choice.weights, *choice.notes]
+        explanation.notes[:0] = [choice.weights, *notes]
         facts = explanation.to_dict(choice.labels)
         show(*_summary(explanation, choice))
         for file in _write(explanation, facts, choice, folder) if folder else ():

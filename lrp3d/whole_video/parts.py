@@ -35,7 +35,13 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         file, facts = self.folder / "run.json", json.loads(json.dumps(identity))
         if file.exists():
-            before = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                before = dict(json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise ValueError(
+                    f"{file} is damaged, and nothing else says of which run these parts are: delete {self.folder} to "
+                    "start anew"
+                ) from error
             if before != facts:
                 names = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
                 raise ValueError(

@@ -61,7 +61,11 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 
 
 def renamed(summary: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """Says which classes of a summary have other names than labels give them; empty if none do."""
+    """Says which classes of a summary have other names than labels give them, or none; empty if there are no such."""
+    if (greatest := max(map(int, summary["classes"]), default=-1)) >= len(labels):
+        return (
+            f"the labels name {len(labels)} classes, and clips are of classes up to {greatest}: are they the model's?"
+        )
     others = [
         (name, labels[int(key)])
         for key, name in summary.get("names", {}).items()
