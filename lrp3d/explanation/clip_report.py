@@ -342,7 +342,7 @@ def _temporal(
     kind = "CLRP" if explanation.contrastive else "LRP"
     views = [_view(title, kind, matrix, logits, explanation.atr[clip], sigma, positions)]
     bare = [(title, f"{kind}, untrained", explanation.floor[clip])] if explanation.floor is not None else []
-    for name, method, other in [*bare, *others]:
+    for number, (name, method, other) in enumerate([*bare, *others]):
         if isinstance(other, Tensor):
             values, of_rows, atr = other, logits, frame_atr(other[None], sigma, positions)[0]
         elif other.matrix is None or other.frame_logits is None or other.atr is None:
@@ -351,7 +351,10 @@ def _temporal(
             values, of_rows, atr = other.matrix[0], other.frame_logits[0], other.atr[0]
         if values.shape != matrix.shape:
             raise ValueError(f"{method} has a matrix {tuple(values.shape)}, and the explanation {tuple(matrix.shape)}")
-        views.append(_view(name, method, values, of_rows, atr, sigma, positions))
+        view = _view(name, method, values, of_rows, atr, sigma, positions)
+        # What is measured, as by interventions, adds up to nothing; a floor is scaled to the rows.
+        view["sums"] = not isinstance(other, Tensor) or number < len(bare)
+        views.append(view)
     return {"views": views, "columns": _blocks(frames, matrix.shape[1]), "quantity": amount(explanation, clip)[1]}
 
 
@@ -379,7 +382,7 @@ def _view(
     ]
     ramp = [to_hex(colour) for colour in colouring["cmap"](np.linspace(0, 1, 12))]
     limits = {"low": _rounded(colouring["vmin"]), "high": _rounded(colouring["vmax"]), "ramp": ramp}
-    return {"class": printable(name), "method": method, "rows": rows, "scale": limits}
+    return {"class": printable(name), "method": method, "rows": rows, "scale": limits, "sums": True}
 
 
 def _blocks(frames: int, columns: int) -> list[list[int]]:

@@ -153,6 +153,23 @@ def test_class_and_method_are_switched_and_what_is_shown_is_what_is_saved(shown)
     assert window.run("return matrixFile('png').toDataURL().slice(0, 15)") == "data:image/png;"
 
 
+def test_the_page_says_whose_matrix_it_shows_and_what_its_rows_sum_to(shown):
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    others = [("b", "CLRP", explained([[0.0, 0, 0, 1]] * 4)), ("a", "interventions", -explanation.matrix[0])]
+    window = shown(explanation, title="a", others=others)
+    seen = "return [...document.querySelectorAll('#of-another, #of-sums, #of-measures')].map((one) => !one.hidden)"
+    assert window.run(seen) == [False, True, False]
+    switch(window, "#of-method", "interventions")
+    assert window.run(seen) == [True, False, True]
+    assert "are of a by interventions; all else on this page is of a by CLRP." in window.text("#of-another")
+    assert "does not sum to that logit" in window.text("#of-measures")
+    switch(window, "#of-method", "CLRP, untrained")
+    assert window.run(seen) == [True, True, False]
+    switch(window, "#of-class", "b")
+    assert "are of b by CLRP; all else on this page is of a by CLRP." in window.text("#of-another")
+
+
 def test_a_matrix_of_another_shape_is_no_other_view():
     with pytest.raises(ValueError, match=r"interventions has a matrix \(3, 3\)"):
         report(explained(), pixels(4), others=[("a", "interventions", torch.eye(3))])
