@@ -136,6 +136,14 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
 
 
+def test_a_damaged_record_of_a_run_is_named(model, video, tmp_path):
+    path = video(16)
+    lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+    (tmp_path / "parts" / "run.json").write_text("")
+    with pytest.raises(ValueError, match=r"run\.json is damaged, .* delete .*parts to start anew"):
+        lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+
+
 def test_parts_of_a_run_with_other_rules_or_another_range_are_another_run(model, video, tmp_path):
     path = video(16)
     lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)

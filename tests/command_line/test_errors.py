@@ -186,6 +186,22 @@ def test_a_model_without_frame_logits_is_explained_as_a_whole(run, clip, network
     assert re.search(r"note +\S.*frame", out)
 
 
+def test_a_template_without_a_number_is_refused_before_a_study_begins(run, folder):
+    (folder / "list.txt").write_text("frames 0\n")
+    command = ["study", "run", "--list", "list.txt", "--root", ".", *SMALL, "--out", "records"]
+    said = error(run, *command, "--template", "foo", code=2)
+    assert said == "lrp3d: --template foo names no frame number: it is like img_%05d.jpg or img_{:05}.jpg\n"
+    assert not (folder / "records").exists()
+
+
+def test_classes_beyond_those_of_the_model_are_named_with_their_clip(run, clip, networks, folder):
+    (folder / "list.txt").write_text("clip.npy 7\n")
+    command = ["study", "run", "--list", "list.txt", "--root", ".", "--model", "networks:Net", "--out", "records"]
+    said = error(run, *command, code=2)
+    assert "classes up to 7 (of clip.npy), and the model 3 classes, from 0 to 2: give" in said
+    assert "--list-labels and --labels" in said
+
+
 def test_wrong_usage_makes_no_folder(run, clip, folder):
     error(run, "explain", clip, *SMALL, "--target", "400", "--out", "new/out", code=2)
     assert not (folder / "new").exists()

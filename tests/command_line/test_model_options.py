@@ -117,6 +117,27 @@ def test_labels_of_another_model_are_noticed(run, clip, networks, folder):
     assert "4 labels do not fit a model of 3 classes" in error(run, "explain", clip, *model, "--labels", "four.txt")
 
 
+@pytest.mark.parametrize("command", ["check", "prototypes", "explain --whole", "study run"])
+def test_every_command_notices_labels_of_another_model(run, clip, networks, folder, command):
+    (folder / "two.txt").write_text("a\nb\n")
+    (folder / "four.txt").write_text("a\nb\nc\nd\n")
+    (folder / "list.txt").write_text("clip.npy 0\n")
+    videos = ["--list", "list.txt", "--root", ".", "--out", "records"] if command == "study run" else [clip]
+    more = {"prototypes": ["--layer", "conv"], "check": ["--no-shapley"]}.get(command, [])
+    given = [*command.split(), *videos, "--model", "networks:Net", "--size", 16, "--frames", 2, *more]
+    assert "4 labels do not fit a model of 3 classes" in error(run, *given, "--labels", "four.txt")
+    _, out, err = run(*given, "--labels", "two.txt")
+    assert "the labels name 2 of 3 classes" in out + err
+
+
+def test_a_number_of_frames_that_is_guessed_is_said(run, clip, networks):
+    own = ["explain", clip, "--model", "networks:Net", "--size", 16]
+    guessed = "the model states no number of frames: clips of 8 are taken (--frames takes others)"
+    assert guessed in run(*own)[1]
+    assert guessed not in run(*own, "--frames", 4)[1]
+    assert guessed not in run("explain", clip, *SMALL)[1]
+
+
 def test_labels_that_contradict_the_weights_are_told(run, clip, folder):
     model = lrp3d.models.build("I3D-R18-f4", num_classes=3, width=4)
     model.classes = ("archery", "bowling", "yoga")

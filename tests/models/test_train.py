@@ -77,6 +77,28 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     assert train(network(), Augmented(brightening(), 0), tmp_path, RECIPE, progress=False) == first
 
 
+def test_every_epoch_is_reported_once_it_is_saved(tmp_path):
+    reported = []
+
+    def report(epoch):
+        saved = torch.load(tmp_path / "training.pt", weights_only=True)
+        reported.append((epoch.epoch, len(saved["history"])))
+
+    train(network(), brightening(8), tmp_path, RECIPE, progress=False, report=report)
+    assert reported == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_a_damaged_run_is_named_and_not_lost(tmp_path):
+    clips = brightening(8)
+    train(network(), clips, tmp_path, RECIPE, progress=False)
+    file = tmp_path / "training.pt"
+    damaged = file.read_bytes()[:-2000]
+    file.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"training\.pt is damaged .* put back a copy of it, or delete it"):
+        train(network(), clips, tmp_path, RECIPE, progress=False)
+    assert file.read_bytes() == damaged
+
+
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
     model = network()
     torch.manual_seed(1)
