@@ -12,6 +12,7 @@ import pytest
 import lrp3d
 
 from lrp3d.study import Failure, ahead
+from lrp3d.study.running import prefetch
 
 
 def square(number):
@@ -83,3 +84,13 @@ def test_a_script_that_runs_when_it_is_imported_is_told_so_and_no_clip_is_blamed
         "put what the script runs below `if __name__ == '__main__':`, or read in this process with workers=0"
     )
     assert ended.stderr.count("Traceback") == 1, "the processes that were started say nothing"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not held back here")
+def test_an_interrupt_while_processes_start_comes_once_they_have_started():
+    """A process that was asked for and is not known yet could not be waited for, and would find its parent gone."""
+    steps = []
+    with pytest.raises(KeyboardInterrupt), prefetch._interrupts_later():
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("started")
+    assert steps == ["started"]

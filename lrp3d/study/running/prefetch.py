@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -104,10 +105,15 @@ class _Pool(Generic[Task, Result]):
         leave_if_starting()
         self.executor = self._executor(workers)
         try:  # before any clip is blamed for the death of a process that never looked at it
-            self.executor.submit(_start).result()
+            with _interrupts_later():  # a process that was asked for and is not known could not be waited for
+                started = self.executor.submit(_start)
+            started.result()
         except (BrokenProcessPool, *START_FAILED):
             self.close()
             raise not_started("clips were to be read ahead", workers, "read") from None
+        except BaseException:  # an interrupt: what is starting would find its parent gone
+            self.close()
+            raise
 
     def _executor(self, workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
@@ -170,6 +176,7 @@ def _context() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(["lrp3d.study.running.reader"])
+        multiprocessing.resource_tracker.ensure_running()  # which would let interrupts through again
         with _interrupts_later():
             multiprocessing.forkserver.ensure_running()
     return context
