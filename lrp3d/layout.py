@@ -186,8 +186,8 @@ def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
         return ""
     other = "btchw" if given.groups == list("bcthw") else "bcthw"
     return (
-        f"; if the model takes clips with other axes than {layout}, lay them out so and say it with layout=, as in "
-        f"layout={other!r}; if it takes another number or size of frames, give it such clips"
+        f"; if the model takes clips with other axes than {layout} (or of another number or size of frames: give it "
+        f"such ones), lay them out so and say it with layout=, as in layout={other!r}"
     )
 
 

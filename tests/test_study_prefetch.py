@@ -90,7 +90,12 @@ def test_a_script_that_runs_when_it_is_imported_is_told_so_and_no_clip_is_blamed
 def test_an_interrupt_while_processes_start_comes_once_they_have_started():
     """A process that was asked for and is not known yet could not be waited for, and would find its parent gone."""
     steps = []
-    with pytest.raises(KeyboardInterrupt), prefetch._interrupts_later():
-        os.kill(os.getpid(), signal.SIGINT)
-        steps.append("started")
+
+    def start():
+        with prefetch._interrupts_later():
+            os.kill(os.getpid(), signal.SIGINT)
+            steps.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     assert steps == ["started"]
