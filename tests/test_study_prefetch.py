@@ -96,6 +96,21 @@ def test_an_interrupt_while_processes_start_comes_once_they_have_started():
             os.kill(os.getpid(), signal.SIGINT)
             steps.append("started")
 
-    with pytest.raises(KeyboardInterrupt):
-        start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert steps == ["started"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not held back here")
+def test_an_interrupt_that_is_ignored_stays_ignored_while_processes_start():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with prefetch._interrupts_later():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
