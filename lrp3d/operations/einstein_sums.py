@@ -34,6 +34,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         return product
     if signals and (total := _weighed_alike(subscripts, tensors)) is not None:
         return total
+    if len(signals) == 2 and (gated := _gated(subscripts, tensors)) is not None:
+        return gated
     maps: list[LinearMap]
     if Einsum.can(subscripts, [x.shape for x in tensors]):
         maps = [Einsum(subscripts, first=True), Einsum(subscripts, first=False)]
@@ -105,6 +107,21 @@ def _weighed_alike(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
             equation = f"{of_x}->{kept}"
             return _einsum_of_one(equation, weighed, torch.einsum(equation, weighed.detach()))
     return None
+
+
+def _gated(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
+    """A gate that is the same along all summed axes (`bcthw,bc->bc`), as a product and its sum; None for other sums."""
+    operands, kept = subscripts.split("->")
+    gate, together = sorted(operands.split(","), key=len)
+    summed = set(together) - set(kept)
+    # One factor has all letters, so that the product is no larger than it.
+    if not summed or summed & set(gate) or not set(gate) <= set(together):
+        return None
+    with active_tracer().part("product"):
+        product = _elementwise(f"{operands}->{together}", tensors)
+    if product is None:
+        return None
+    return _einsum_of_one(f"{together}->{kept}", product, torch.einsum(f"{together}->{kept}", product.detach()))
 
 
 def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:

@@ -41,6 +41,23 @@ def test_an_einstein_sum_of_nothing_is_the_product_of_its_factors(product):
     torch.testing.assert_close(found.matrix, wanted.matrix, rtol=1e-9, atol=1e-12)
 
 
+SQUEEZED = {
+    "product": lambda x, g: (x * g[:, :, None, None, None]).sum((2, 3, 4)),
+    "Einstein sum": lambda x, g: torch.einsum("bcthw,bc->bc", x, g),
+    "gate first": lambda x, g: torch.einsum("bc,bcthw->bc", g, x),
+    "another order": lambda x, g: torch.einsum("btchw,bc->bc", x.transpose(1, 2), g),
+}
+
+
+@pytest.mark.parametrize("how", SQUEEZED)
+def test_a_gate_that_is_the_same_along_all_summed_axes_is_none_of_matrices(how):
+    def explained(product):
+        model = Gated(lambda x, g: product(x, g)[:, :, None, None, None] / 10)
+        return lrp3d.explain(model, CLIP, 0, contrastive=False, temporal=False).relevance
+
+    torch.testing.assert_close(explained(SQUEEZED[how]), explained(SQUEEZED["product"]), rtol=1e-9, atol=1e-12)
+
+
 class OuterProduct(nn.Module):
     def forward(self, x):
         means = x.mean((3, 4))
