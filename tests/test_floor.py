@@ -107,7 +107,7 @@ class Sized(Frames):
 
     def forward(self, x):
         if x.shape[-1] != 64:
-            raise self.error
+            raise type(self.error)(*self.error.args)  # one that is kept would keep the frames of its traceback
         return super().forward(x)
 
 
