@@ -35,7 +35,10 @@ def _centred(x: Any, mean: Any, sign: int) -> Tensor | None:
     """`x - mean`, or with `sign=-1` `x + mean`, if that only centres x, as the mean is constant then; else None."""
     if not isinstance(x, Tensor) or not isinstance(mean, Tensor) or not is_mean_of(mean, x, sign):
         return None
-    centred = lambda x: x - mean if sign > 0 else x + mean  # noqa: E731
+
+    def centred(x: Tensor) -> Tensor:
+        return x - mean if sign > 0 else x + mean
+
     return passes(centred, x, gate=False, bounds_range=True, note="the mean is constant")
 
 
