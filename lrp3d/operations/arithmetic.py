@@ -95,12 +95,8 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`input - alpha * other`: a sum with a negated summand; if one is the other's own mean, that is only centred."""
-    if alpha == 1:
-        if (centred := _centred(input, other, 1)) is not None:
-            return centred
-        if (centred := _centred(other, input, 1)) is not None:
-            return neg(centred)
-    return _add(input, _scaled(other, -alpha))
+    centred = _centred(input, other, 1) if alpha == 1 else None
+    return centred if centred is not None else _add(input, _scaled(other, -alpha))
 
 
 @register_operation([torch.diff, Tensor.diff])
@@ -120,7 +116,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: 
 @register_operation([torch.rsub, Tensor.__rsub__])
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`other - alpha * input`."""
-    return sub(other, input) if alpha == 1 else _add(_scaled(input, -alpha), other)
+    return _add(_scaled(input, -alpha), other)
 
 
 # --------------------------------------------------------------------------------------------- sums of products

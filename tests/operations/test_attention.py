@@ -250,7 +250,7 @@ def test_any_rule_that_says_it_is_for_a_softmax_is_used_there():
 
 
 def test_attnlrp_halves_gates_and_keeps_norms():
-    x = clip(2, 3, 4) + 0.25
+    x = clip(2, 3, 4) - 0.5
     _, r, found = twin_relevance(Net(lambda x: torch.sigmoid(x[:, :1]) * x[:, 1:2]), x, None, "attnlrp")
     close(found, torch.cat([r / 2, r / 2, r * 0], 1))
     _, r, found = twin_relevance(Net(lambda x: F.layer_norm(x, (4,))), x, None, "attnlrp")
@@ -312,7 +312,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_a_product_that_is_summed_is_a_product_of_matrices(name):
     matrices, product = SPELLINGS[name]
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
     _, r, wanted = twin_relevance(Net(lambda x: matrices(x.tanh(), x.tanh().flip(1))), signed, None, "paper")
     close(twin_relevance(Net(lambda x: product(x.tanh(), x.tanh().flip(1))), signed, r, "paper")[2], wanted)
 
@@ -323,7 +323,7 @@ GAMMA = lrp3d.Composite(layers={nn.Linear: lrp3d.rules.Gamma(0.5)})
 @pytest.mark.parametrize("composite", ["paper", "epsilon", "epsilon_plus", "alpha_beta", GAMMA], ids=str)
 def test_a_product_that_is_summed_has_the_rule_of_a_product_of_matrices(composite):
     matrices, product = SPELLINGS["attention pooling"]
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
     _, r, wanted = twin_relevance(Net(lambda x: matrices(x.tanh(), x.tanh().flip(1))), signed, None, composite)
     close(twin_relevance(Net(lambda x: product(x.tanh(), x.tanh().flip(1))), signed, r, composite)[2], wanted)
 
@@ -334,16 +334,16 @@ CHANGES = {
     "another tensor": lambda y: y.to(y),
     "type of another": lambda y: y.type_as(y),
     "copy by name": lambda y: torch.clone(input=y),
-    "axes by name": lambda y: torch.permute(input=torch.permute(input=y, dims=(0, 2, 1)), dims=(0, 2, 1)),
+    "axes by name": lambda y: torch.permute(input=torch.permute(input=y, dims=(0, 2, 1, 3)), dims=(0, 2, 1, 3)),
 }
 
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_product_goes_on_however_it_is_copied(how):
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
 
     def weighed(x, change=lambda y: y):
-        return change(x.softmax(2) * x.flip(1)).sum(2)
+        return change(x.softmax(2)[:, :, None] * x.flip(1)[:, None]).sum(3)
 
     _, r, wanted = twin_relevance(Net(lambda x: weighed(x.tanh())), signed, None, "paper")
     close(twin_relevance(Net(lambda x: weighed(x.tanh(), CHANGES[how])), signed, r, "paper")[2], wanted)
@@ -352,7 +352,7 @@ def test_a_product_goes_on_however_it_is_copied(how):
 @pytest.mark.parametrize("gate", [torch.sigmoid, lambda g: g.softmax(1)], ids=["gate", "attention"])
 def test_what_is_summed_over_the_first_axis_is_what_is_summed_over_the_second(gate):
     """Time first and clips second: what a product is must not depend on the number of clips."""
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
 
     def weighed(x, keepdim):
         return gate(x.mean(1, keepdim=True)) * x if keepdim else gate(x) * x
@@ -372,7 +372,7 @@ def test_a_gate_that_is_the_same_along_the_summed_axis_scales_an_average():
     def scaled(x):
         return x.mean(2) * torch.sigmoid(x.mean(2))
 
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
     _, r, wanted = twin_relevance(Net(lambda x: scaled(x.tanh())), signed, None, "paper")
     close(twin_relevance(Net(lambda x: gated(x.tanh())), signed, r, "paper")[2], wanted)
 
@@ -432,6 +432,6 @@ def test_a_softmax_that_relevance_reaches_is_refused_with_what_can_be_held_const
 )
 def test_the_average_of_a_gated_unit_is_that_of_the_activation(gated):
     """`x * sigmoid(x)` is an activation in other words, and no attention, although both factors differ everywhere."""
-    signed = clip(2, 3, 4) + 0.25
+    signed = clip(2, 3, 4) - 0.5
     _, r, wanted = twin_relevance(Net(lambda x: F.silu(x.tanh()).mean(2)), signed, None, "paper")
     close(twin_relevance(Net(lambda x: gated(x.tanh()).mean(2)), signed, r, "paper")[2], wanted)
