@@ -267,6 +267,10 @@ def test_what_attnlrp_absorbs_is_booked():
     close(explanation.relevance.sum() + absorbed, explanation.logits[:, 1].sum(), 1e-8)
 
 
+def _square(x):
+    return x.unflatten(2, (2, 2))
+
+
 def _divided_last(scores, values):
     weights = scores.exp()
     return (weights * values / weights.sum(2, keepdim=True)).sum(2)
@@ -291,8 +295,8 @@ SPELLINGS = {
         lambda a, b: (a.softmax(2)[:, :, None] * b[:, None]).permute(3, 0, 2, 1).contiguous().sum(0).transpose(1, 2),
     ),
     "attention pooling, flattened": (
-        lambda a, b: (a.flatten(1).softmax(1) * b.flatten(1)).sum(1, keepdim=True),
-        lambda a, b: (a.flatten(1).softmax(1).view_as(a) * b).view(len(a), -1).sum(1, keepdim=True),
+        lambda a, b: (b @ a.mean(1, keepdim=True).softmax(2).mT).squeeze(2),
+        lambda a, b: (_square(b) * _square(a.mean(1, keepdim=True).softmax(2))).view(len(b), 3, -1).sum(2),
     ),
     "attention, divided last": (
         lambda a, b: (a @ b.mT).softmax(-1) @ b,
