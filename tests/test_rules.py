@@ -175,6 +175,30 @@ def test_rules_on_transposed_convolutions_are_their_dense_form(drawn):
     judge(*drawn)
 
 
+@st.composite
+def averages(draw):
+    """An average pool, the convolution that does the same, and what is averaged, of both signs or of one."""
+    axes = draw(st.integers(1, 3))
+    kernel, stride = (tuple(draw(st.integers(1, 2)) for _ in range(axes)) for _ in range(2))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**20)))
+    convolution = CONVOLUTIONS[axes](2, 2, kernel, stride, groups=2, bias=False, dtype=D)
+    nn.init.constant_(convolution.weight, 1 / math.prod(kernel))
+    pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[axes - 1](kernel, stride)
+    x = inputs(generator, draw(st.sampled_from([1, 2, 2, 0])), (2, *(draw(st.integers(3, 4)) for _ in range(axes))))
+    return pool, convolution, draw(st.sampled_from([x, x.abs(), -x.abs()])), generator
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(averages())
+def test_rules_on_average_pools_are_those_on_the_same_convolution(name, drawn):
+    pool, convolution, x, generator = drawn
+    rule, oracle = RULES[name]
+    clip = x.requires_grad_()
+    output = lrp3d.convert(pool, of_type(pool, rule))(clip)
+    r = quarters(generator, *output.shape, zeros=0.1)
+    same(torch.autograd.grad(output, clip, r)[0], reference.layer_relevance(convolution, x.detach(), r, oracle))
+
+
 @given(linears())
 def test_rules_on_linear_layers_are_their_dense_form(drawn):
     judge(*drawn)

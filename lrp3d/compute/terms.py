@@ -14,9 +14,16 @@ from lrp3d.compute.precision import widened
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
 
 
-def _clamped(value: Weight, **limit: float) -> Tensor:
-    assert isinstance(value, Tensor)
-    return torch.clamp(value, **limit, out=buffers.empty(value.shape, value))
+def _at_least_zero(value: Weight) -> Weight:
+    if isinstance(value, Tensor):
+        return torch.clamp(value, min=0, out=buffers.empty(value.shape, value))
+    return max(value, 0.0)
+
+
+def _at_most_zero(value: Weight) -> Weight:
+    if isinstance(value, Tensor):
+        return torch.clamp(value, max=0, out=buffers.empty(value.shape, value))
+    return min(value, 0.0)
 
 
 class Signed:
@@ -44,12 +51,12 @@ class Signed:
     @cached_property
     def positive(self) -> Weight:
         """max(0, value)."""
-        return self.value if self.nonnegative else _clamped(self.value, min=0)
+        return self.value if self.nonnegative else _at_least_zero(self.value)
 
     @cached_property
     def negative(self) -> Weight | None:
         """min(0, value), None where nothing is negative."""
-        return None if self.nonnegative else _clamped(self.value, max=0)
+        return None if self.nonnegative else _at_most_zero(self.value)
 
     @property
     def ones(self) -> Weight:
