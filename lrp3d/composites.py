@@ -9,8 +9,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import resolve_name
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
+from lrp3d.callers import warn
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS, handler_of
 from lrp3d.rules import (
@@ -107,7 +109,8 @@ class Composite:
                 raise ValueError(f"Composite(products=...): a value must be one of {allowed}, got {factor!r}")
             if not isinstance(key, str) and key not in OPERATIONS:
                 raise ValueError(
-                    f"Composite(products=...): a key must be a name or an operation lrp3d knows, got {key!r}"
+                    f"Composite(products=...): a key must be a name or an operation lrp3d knows, got "
+                    f"{resolve_name(key) or repr(key)}"
                 )
         for key in self.layers:
             if not (isinstance(key, type) and issubclass(key, nn.Module)):
@@ -115,8 +118,8 @@ class Composite:
         for function in self.operations:
             if function not in OPERATIONS:
                 raise ValueError(
-                    f"Composite(operations=...): a key must be an operation lrp3d knows, got {function!r}; register it "
-                    "first"
+                    f"Composite(operations=...): a key must be an operation lrp3d knows, got "
+                    f"{resolve_name(function) or repr(function)}; register it first"
                 )
 
     def __eq__(self, other: object) -> bool:
@@ -231,6 +234,17 @@ class Composite:
                     f"{rule} cannot be the rule of any layer that {pattern!r} fits; the first is '{first.name}' "
                     f"({first.operation}), whose default is {default_rule(first)}"
                 )
+
+    def warn_if_unused(self, steps: Sequence[Step]) -> None:
+        """Warns if the composite says something about types and operations alone, and none of them is in a model."""
+        others = self.names or self.first or self.classifier or self.products
+        if others or not (self.layers or self.operations) or self in PRESETS.values():
+            return
+        if all(self._entry(step) is None for step in steps):
+            warn(
+                f"the model has none of the layers and operations of {self}, so all of its rules are those of "
+                "'paper'; lrp3d.inspect(model, clip) shows them"
+            )
 
     def check_products(self, products: Sequence[str]) -> None:
         """Raises ValueError if a name or a pattern of `products` fits none of the products of two signals that ran."""

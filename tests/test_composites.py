@@ -1,6 +1,7 @@
 """Which rule goes to which layer: a name, then a position, then an operation, then a type."""
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -222,6 +223,23 @@ def test_a_name_that_fits_nothing_in_the_model_is_refused(name, message):
             call(Net().eval(), CLIP, composite=composite)
 
 
+@pytest.mark.parametrize(
+    ("entries", "is_unused"),
+    [
+        ({"layers": {nn.Conv2d: Epsilon()}}, True),
+        ({"operations": {torch.mul: Identity()}}, True),
+        ({"layers": {nn.Conv2d: Epsilon(), nn.Conv3d: Epsilon()}}, False),
+        ({"layers": {nn.Conv2d: Epsilon()}, "classifier": ZPlus()}, False),
+    ],
+)
+def test_a_composite_of_which_the_model_has_nothing_is_no_silent_paper(entries, is_unused):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lrp3d.explain(Net().eval(), CLIP, composite=lrp3d.Composite(**entries))
+    said = [str(warning.message) for warning in caught if "has none of the layers" in str(warning.message)]
+    assert len(said) == is_unused
+
+
 def test_a_pattern_leaves_out_layers_without_use_for_its_rule_unless_that_is_all_of_them():
     found = rules(lrp3d.Composite(names={"*": WinnerTakesAll()}))
     assert (found["pool"], found["stem"]) == (str(WinnerTakesAll()), str(ZBeta()))
@@ -247,6 +265,11 @@ def test_of_several_patterns_the_first_counts_so_that_their_order_makes_another_
         (lambda: lrp3d.Composite(names="fc"), TypeError, r"names=...\) must be a dictionary of rules"),
         (lambda: lrp3d.Composite(names={5: Flat()}), TypeError, "a key must be the name of a module, got 5"),
         (lambda: Contrastive(5), TypeError, r"must be a rule, such as lrp3d.rules.ZPlus\(\), got 5"),
+        (
+            lambda: lrp3d.Composite(operations={torch.cat: Flat()}),
+            ValueError,
+            "got torch.cat; register it",
+        ),
         (lambda: lrp3d.register_layer(nn.ReLU(), F.relu), TypeError, "give its type, ReLU"),
         (lambda: lrp3d.register_operation(torch.erf, 5), TypeError, "takes a function that computes the output"),
     ],

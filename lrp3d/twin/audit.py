@@ -75,6 +75,7 @@ def assign_rules(
             step.forget_factors()  # only what follows the classifier turns its outputs round
     if not is_part:
         composite.check_names([step for step in steps if _has_rule(step) or isinstance(step, Unsupported)])
+        composite.warn_if_unused([*filter(_has_rule, steps)])
     for step in filter(_has_rule, steps):
         contrasts = contrastive and step.is_classifier
         step.assign_rule(composite.contrastive_rule_for(step) if contrasts else composite.rule_for(step))
