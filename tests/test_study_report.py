@@ -259,6 +259,7 @@ def test_a_summary_alone_makes_a_report_of_what_it_counted(finished, tmp_path, c
         (["report", "nowhere"], 1, "neither the folder of a study nor a summary"),
         (["merge", "nowhere"], 1, "is no study"),
         (["report", "a", "b"], 2, "--out: where does the report of 2 studies go?"),
+        (["report", "a", "./a/summary.json", "--out", "r"], 2, "a and a/summary.json are the same study: name it once"),
         (["report", "a", "--temporal", "x"], 2, "given together"),
         (["merge", "a", "--min-score", "1"], 2, "no score from 0 on, below 1"),
         (["run", "--list", "x", "--out", "y", "--windows", "0"], 2, "not a whole number from 1 on"),

@@ -148,22 +148,17 @@ def report(options: argparse.Namespace) -> int:
     from lrp3d.commands.labels import read_labels
     from lrp3d.study.reporting.study_view import renamed
 
-    if (options.temporal is None) != (options.static is None):
-        raise UsageError("--temporal and --static are given together")
-    if options.humans and options.temporal:
-        raise UsageError("--humans, or --temporal and --static, not both")
-    if options.out is None and len(options.studies) > 1:
-        raise UsageError(f"--out: where does the report of {len(options.studies)} studies go?")
-    first = options.studies[0]
-    out = options.out or (first if first.is_dir() else first.parent) / "report"
+    _check_report(options)
+    folders = [path if path.is_dir() else path.parent for path in options.studies]
+    out = options.out or folders[0] / "report"
     people = None
     if options.temporal:
         people = (study.class_list(options.temporal), study.class_list(options.static))
     summaries = []
     clips: list[study.Study | Sequence[study.Record] | None] = []
     notes: dict[str, None] = {}  # the same file names the classes of all studies
-    for path in options.studies:
-        name = path.name if path.is_dir() else path.parent.name
+    for path, folder in zip(options.studies, folders, strict=True):
+        name = folder.name
         summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
         if options.labels:
             labels = read_labels(options.labels)
@@ -195,6 +190,19 @@ def report(options: argparse.Namespace) -> int:
         options, {"studies": [name for name, _ in summaries], "notes": list(notes), "wrote": _names(*written)}
     )
     return DONE
+
+
+def _check_report(options: argparse.Namespace) -> None:
+    """Raises UsageError where options do not go together."""
+    if (options.temporal is None) != (options.static is None):
+        raise UsageError("--temporal and --static are given together")
+    if options.humans and options.temporal:
+        raise UsageError("--humans, or --temporal and --static, not both")
+    if options.out is None and len(options.studies) > 1:
+        raise UsageError(f"--out: where does the report of {len(options.studies)} studies go?")
+    places = [(path.parent if path.name == "summary.json" else path).resolve() for path in options.studies]
+    if twice := [str(path) for path, place in zip(options.studies, places, strict=True) if places.count(place) > 1]:
+        raise UsageError(f"{' and '.join(twice)} are the same study: name it once")
 
 
 def _names(*paths: Path | None) -> list[str]:
