@@ -224,12 +224,12 @@ def test_a_model_that_answers_from_some_of_the_steps_that_its_padding_made_is_re
         lrp3d.explain(make(SomeSteps), clips(1, 6, 4))
 
 
-class AttentionPool(Written):
-    """Frames weighted by a softmax over time."""
+class TwoQueries(Written):
+    """Frames weighted by two softmaxes over time; `test_frames_weighted` has one."""
 
     def head(self, x):
         x = x.mean((3, 4)).transpose(1, 2)
-        return self.fc((self.fc(x)[..., :1].softmax(1).transpose(1, 2) @ x).squeeze(1))
+        return self.fc((self.fc(x)[..., :2].softmax(1).transpose(1, 2) @ x).amax(1))
 
 
 class SmoothMaximum(Written):
@@ -243,7 +243,7 @@ class LastState(Written):
 
 
 @pytest.mark.parametrize(
-    ("net", "operation"), [(AttentionPool, "relu"), (SmoothMaximum, "logsumexp"), (LastState, "norm.*layer_norm")]
+    ("net", "operation"), [(TwoQueries, "amax"), (SmoothMaximum, "logsumexp"), (LastState, "norm.*layer_norm")]
 )
 def test_the_reason_of_a_refusal_names_what_is_not_linear_and_claims_no_average_over_time(net, operation):
     said = f"finds no average over time between .*{operation}.*, which is not linear, and the logits"
@@ -281,7 +281,7 @@ class OtherClips(Written):
             SumOfFrames,
             "'mean' averages 4 entries that all come from the same time steps, so that none of them is a frame",
         ),
-        (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum and pools"),
+        (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum, pools, and"),
         (OtherClips, r"between 'sub' \(sub\), which takes off a mean, and the logits"),
     ],
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute.linear_map import LinearMap
+from lrp3d.compute.linear_map import LinearMap, of_every_entry
 from lrp3d.compute.terms import Weight
 
 
@@ -94,3 +94,18 @@ class Einsum(LinearMap):
             if letter not in letters:
                 relevance = relevance.unsqueeze(axis + 1)
         return relevance.expand(len(r), *shape)
+
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """The axes that are summed, where the weight has one entry along all axes that it does not share with them."""
+        of_input, of_weight, of_output = self.letters
+        sizes = dict(zip(of_output, output, strict=True))
+        if any(sizes[letter] > 1 for letter in of_output if letter not in of_input):
+            return []
+        summed = (letter in of_weight and letter not in of_output for letter in of_input)
+        return [axis for axis, is_summed in enumerate(summed, -len(shape)) if is_summed and axis > -len(shape)]
+
+    def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
+        """The sum over the other axes."""
+        of_input, of_weight, of_output = self.letters
+        equation = f"{of_input},{of_weight}->{of_output}{of_input[axis]}"
+        return of_every_entry(lambda a, v: torch.einsum(equation, a, v), axis, shape[axis])

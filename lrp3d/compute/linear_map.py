@@ -87,7 +87,10 @@ class LinearMap:
         return [] if axis is None else [axis]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
-        """The same average without time, for an input of `shape`; None where frames have different weights."""
+        """The same average without time, for an input of `shape`: what each frame, were it all frames, would add.
+
+        None where frames have different weights, but for those that are the weight of the map.
+        """
         return None
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
@@ -111,6 +114,22 @@ class Bilinear(LinearMap):
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """Computes `function(a, v)`."""
         return self.function(a, v)
+
+
+def of_every_entry(contributions: Callable[[Tensor, Any], Tensor], axis: int, number: int) -> Bilinear:
+    """What each entry, were it all entries, would add to a sum over an axis that a weight shares with the input.
+
+    Args:
+        contributions: of every entry, (*output, entries), as a function of input and weight.
+        axis: where the result has the entries, counted from the end.
+        number: of entries.
+    """
+
+    def function(a: Tensor, v: Any) -> Tensor:
+        each = contributions(a, v) * number
+        return each.reshape(*each.shape, *[1] * (-1 - axis))
+
+    return Bilinear(function)
 
 
 def channelwise(b: Tensor, output: Tensor) -> Tensor:

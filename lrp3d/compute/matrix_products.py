@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers, matmul
-from lrp3d.compute.linear_map import LinearMap, sum_to_shape
+from lrp3d.compute.linear_map import LinearMap, of_every_entry, sum_to_shape
 from lrp3d.compute.plain import is_plain
 from lrp3d.compute.terms import Weight
 
@@ -119,3 +119,17 @@ class MatrixProduct(LinearMap):
         """Hands `r` equally to that row or column."""
         total = r.sum(-1 if self.left else -2, keepdim=True)
         return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)
+
+    def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
+        """The axis that is summed, where the weight is a single query, so that one sum stands for all entries."""
+        summed, queries = (-1, -1) if self.left else (-2, -2)
+        return summed if len(shape) > 2 and output[queries] == 1 else None
+
+    def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
+        """The products without their sum."""
+
+        def products(a: Tensor, v: Tensor) -> Tensor:
+            rows, columns = (a, v) if self.left else (v, a)  # (..., n, k) and (..., k, m)
+            return rows.unsqueeze(-2) * columns.mT.unsqueeze(-3)
+
+        return of_every_entry(products, axis, shape[axis])

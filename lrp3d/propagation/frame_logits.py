@@ -4,7 +4,7 @@ Two kinds of models have exact frame logits (their mean is the logit):
 
 - models that classify every frame and average;
 - models that pool over time first and are linear from there on. Several pathways are put on the clock of the
-  fastest (paper, App. A).
+  fastest (paper, App. A). A signal that weighs the frames (attention) is a constant to relevance.
 
 In both cases the last average over time is found in the recorded graph, and the operations after it are replayed
 once per frame, on that frame alone.
@@ -23,7 +23,8 @@ from torch import Tensor
 
 from lrp3d.callers import levels_up
 from lrp3d.composites import Composite
-from lrp3d.compute.maps import Average, LinearMap
+from lrp3d.compute.maps import Average, Bilinear, LinearMap
+from lrp3d.compute.terms import Weight
 from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
@@ -104,6 +105,7 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
     """The average over time that a step is, or why it is none."""
     shape = step.operands[0].shape
     axes = step.operands[0].map.time_axes(shape, step.shape)
+    weighs = isinstance(step.operands[0].w.value, Tensor)  # another signal, and then it may be channels that are summed
     mixed: list[TimeAverage] = []
     problem: str | None = None
     for axis in [axis for axis in axes if shape[axis] > 1]:
@@ -111,11 +113,13 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
         source_steps = time_steps(average.entries, batch)
         if average.in_order(source_steps):
             return _Sought(average, mixed, problem)
+        if weighs:
+            continue
         if source_steps and all(map(all, source_steps)):
             mixed.append(average)
         else:
             problem = problem or f"'{step.name}' {disorder(source_steps)}"
-    if axes and all(shape[axis] == 1 for axis in axes):
+    if axes and not weighs and all(shape[axis] == 1 for axis in axes):
         problem = (
             f"only one time step is left where '{step.name}' averages over time (pools or strides "
             "before it use up this clip); take more frames"
@@ -139,8 +143,9 @@ def _not_linear(step: Step, mixed: str) -> str:
     why = "which takes off a mean" if step.operation == "sub" else "which is not linear"
     return (
         f"lrp3d finds no average over time between '{step.name}' ({step.operation}), {why}, and the logits: frames are "
-        "pooled before it, or a class token, the last state, a weighted sum or a maximum stands for the whole clip, or "
-        "the average is written in a way that lrp3d does not know; it knows mean, sum and pools along the axis of time"
+        "pooled before it, or a class token, the last state or a maximum stands for the whole clip, or the average is "
+        "written in a way that lrp3d does not know; it knows mean, sum, pools, and attention with a single query, "
+        "along the axis of time"
     )
 
 
@@ -262,20 +267,23 @@ def _frame_by_frame(
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
     """The same average without time: features of every frame."""
-    map = average.step.operands[0].map.without_time(average.features.shape, average.axis)
+    operand = average.step.operands[0]
+    map, w = operand.map.without_time(average.features.shape, average.axis), operand.w.value
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
     if average.matrix is not None:
-        map = Average(_of_frames(map, average.axis, average.matrix))
+        of_frames = _of_frames(map, average.axis, average.matrix)
+        map = Bilinear(of_frames) if isinstance(w, Tensor) else Average(lambda x: of_frames(x, 1.0))
+    pooled = Operand(average.features, map, w, operand.w.nonnegative)
     with record.tracer, torch._C.DisableTorchFunction(), torch.no_grad():
-        return shares(map(average.features.to(average.step.dtype), 1.0), [Operand(average.features, map)])
+        return shares(pooled.apply(average.features.to(average.step.dtype)), [pooled], is_layer=False)
 
 
-def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], Tensor]:
+def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor, Weight], Tensor]:
     """An average over everything but time, followed by the average over the entries (tokens) of each frame."""
 
-    def function(x: Tensor) -> Tensor:
-        return (map(x, 1.0).movedim(axis, -1) @ matrix.T.to(x)).movedim(-1, axis)
+    def function(x: Tensor, w: Weight) -> Tensor:
+        return (map(x, w).movedim(axis, -1) @ matrix.T.to(x)).movedim(-1, axis)
 
     return function
 
