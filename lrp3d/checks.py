@@ -7,6 +7,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
 
     Raises ValueError if it is none, or if there is no matrix whose floor could be measured.
     """
-    if not isinstance(floor, Integral) or int(floor) < 0:
+    if not isinstance(floor, (Integral, np.bool_)) or int(floor) < 0:
         raise ValueError(f"floor must be True, False, or how many untrained networks are averaged, got {floor!r}")
     if floor and (not temporal or against is not None):
         raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
@@ -63,11 +64,12 @@ def check_merge(merge: Any) -> None:
         raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
-def prepare_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
+def prepare_mode(twin: Twin, clip: Any, seed: int | None = None, takes_seed: bool = True) -> None:
     """Puts a twin in evaluation mode where the mode changes nothing, and refuses it where it changes the output.
 
     Modules in training mode that change nothing (a pool, a wrapper without parameters) get evaluation mode in the
-    twin. With a seed, dropout may stay in training mode, because the caller wants it active.
+    twin. With a seed, dropout may stay in training mode, because the caller wants it active; `takes_seed` says whether
+    the caller can be given one.
 
     Raises:
         ValueError: modules in training mode change the output; the message names them.
@@ -83,7 +85,7 @@ def prepare_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
     if suspects and not twin.same_in_evaluation(clip):
         shown = [name or "the model itself" for name in suspects[:3]]
         more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
-        draws = seed is None and all(isinstance(training[name], _DROPOUTS) for name in suspects)
+        draws = takes_seed and seed is None and all(isinstance(training[name], _DROPOUTS) for name in suspects)
         either = ", or pass seed= to explain a run with its dropout" if draws else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first{either}")
     for module in training.values():

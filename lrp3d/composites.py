@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import torch
@@ -13,25 +14,18 @@ from torch.overrides import resolve_name
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.callers import warn
-from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS, handler_of
 from lrp3d.rules import (
     AlphaBeta,
     Contrastive,
     Epsilon,
     Gamma,
-    Identity,
     Rule,
-    SameSign,
     SoftmaxTaylor,
-    WinnerTakesAll,
     ZBeta,
     ZPlus,
     contrasted,
 )
-from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum, TopK, WindowMaximum
-from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import Elementwise, Step
 from lrp3d.suggestions import did_you_mean, names_hint
 
@@ -85,6 +79,8 @@ class Composite:
         products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
         _check_dictionaries(layers=layers, operations=operations, names=names)
+        if not isinstance(products, (str, Mapping, NoneType)):
+            raise TypeError(f"Composite(products=...) must be a factor or a dictionary of them, got {products!r}")
         self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
         self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
         self.names: dict[str, Rule] = dict(names or {})
@@ -136,7 +132,8 @@ class Composite:
 
     def __repr__(self) -> str:
         layers = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.layers.items()) + "}"
-        functions = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.operations.items()) + "}"
+        names = {key: key if isinstance(key, str) else key.__name__ for key in self.operations}
+        functions = "{" + ", ".join(f"{names[key]}: {rule}" for key, rule in self.operations.items()) + "}"
         parts = {"layers": layers if self.layers else "", "operations": functions if self.operations else ""}
         parts |= {"names": str(self.names) if self.names else ""}
         parts |= {"first": str(self.first or ""), "classifier": str(self.classifier or "")}
@@ -166,10 +163,10 @@ class Composite:
         """The rule of a step whose position is known; raises ValueError if the matching rule cannot be used there."""
         rule = self._entry(step)
         if rule is None:
-            return default_rule(step)
+            return step.default_rule
         if not step.accepts(rule):
             raise ValueError(
-                f"{rule} cannot be the rule of '{step.name}' ({step.operation}); its default is {default_rule(step)}"
+                f"{rule} cannot be the rule of '{step.name}' ({step.operation}); its default is {step.default_rule}"
             )
         return rule
 
@@ -232,7 +229,7 @@ class Composite:
                 first = layers[0]
                 raise ValueError(
                     f"{rule} cannot be the rule of any layer that {pattern!r} fits; the first is '{first.name}' "
-                    f"({first.operation}), whose default is {default_rule(first)}"
+                    f"({first.operation}), whose default is {first.default_rule}"
                 )
 
     def warn_if_unused(self, steps: Sequence[Step]) -> None:
@@ -272,7 +269,7 @@ def _check_dictionaries(**given: Any) -> None:
 
 def _shares_as_layer(step: Step) -> bool:
     """Whether a step is one of those that a pattern may match: a layer that shares relevance."""
-    return not default_rule(step).unchanged and (step.weighted or step.layer is not None)
+    return not step.default_rule.unchanged and (step.weighted or step.layer is not None)
 
 
 def _is_pattern(name: str) -> bool:
@@ -286,30 +283,6 @@ def _nothing(name: str) -> str:
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
     return isinstance(step, Elementwise) and step.site.handler in map(handler_of, SUMS)
-
-
-def default_rule(step: Step) -> Rule:
-    """The rule of `paper`: z-beta for layers that see the clip, z+ for others, winner-takes-all, identity.
-
-    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
-    (paper App. F), in the limit that conserves. Values that are weighted by another signal (attention) share by the
-    parts that have the sign of the result, so that a negative result is explained by what made it negative. Between the
-    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
-    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
-    A constant that is added there gets nothing.
-    """
-    if isinstance(step, (WindowMaximum, AxisMaximum, TopK)):
-        return WinnerTakesAll()
-    if isinstance(step, SoftmaxStep):  # this step exists only if the composite gives softmax this rule
-        return SoftmaxTaylor()
-    if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
-        return Identity()
-    shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
-    if step.after_classifier and not shifted:
-        return Epsilon(0.0)
-    if step.sees_clip:
-        return ZBeta()
-    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
@@ -408,6 +381,11 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         )
     REGISTERED[name] = composite
     return composite
+
+
+def preset_of(composite: Composite) -> str | Composite:
+    """The name of the preset that says the same, or the composite itself."""
+    return next((name for name, preset in PRESETS.items() if preset == composite), composite)
 
 
 def name_of(composite: Composite) -> str:

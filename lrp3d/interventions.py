@@ -223,7 +223,7 @@ class _Measurement:
                     f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
                     + axes_hint(pathways, self.layout)
                 )
-        prepare_mode(self.twin, clip)
+        prepare_mode(self.twin, clip, takes_seed=False)
         return pathways
 
     def frames(self, pathways: list[Tensor], batch: int) -> int:

@@ -19,6 +19,8 @@ from lrp3d.callers import warn
 from lrp3d.values import as_tensor
 
 COLOURS = 3
+_GROUP = r"\([a-z\s]+\)|[a-z]"
+"""Letters that share an axis, or one that has an axis for itself."""
 IMAGE = {2: "b c", 3: "b c l", 4: "b c h w"}
 
 
@@ -37,9 +39,9 @@ class Layout:
         if not isinstance(pattern, str):
             raise TypeError(f"layout is a string such as 'bcthw', got {pattern!r}")
         self.given = pattern
-        groups = re.findall(r"\([a-z ]+\)|[a-z]", pattern)
+        groups = re.findall(_GROUP, pattern)
         letters = re.sub(r"[^a-z]", "", pattern)
-        if sorted(letters) != sorted("bcthw") or re.sub(r"[()\sa-z]", "", pattern):
+        if sorted(letters) != sorted("bcthw") or not re.fullmatch(rf"(\s*({_GROUP})\s*)+", pattern):
             raise ValueError(
                 f"layout names the axes b c t h w once each, as in 'bcthw', 'btchw' or 'b (t c) h w', got {pattern!r}"
             )

@@ -139,7 +139,7 @@ def active_tracer() -> Tracer:
 def _check_handler(function: str, handler: Any) -> None:
     """Raises TypeError unless a handler can be called."""
     if not callable(handler):
-        raise TypeError(f"{function} takes a function that computes the output as its second argument, got {handler!r}")
+        raise TypeError(f"{function} takes a function that computes the output, got {handler!r}")
 
 
 @overload
@@ -173,10 +173,11 @@ def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | No
     _check_handler("register_layer", handler)
     if isinstance(types, nn.Module):
         raise TypeError(f"register_layer takes nn.Module types, got a layer: give its type, {type(types).__name__}")
-    for layer_type in [types] if isinstance(types, (type, str)) else list(types):
+    layer_types = [types] if isinstance(types, (type, str)) else list(types)
+    for layer_type in layer_types:
         if not isinstance(layer_type, str) and not (isinstance(layer_type, type) and issubclass(layer_type, nn.Module)):
             raise TypeError(f"register_layer takes nn.Module types, got {layer_type!r}; functions: register_operation")
-        LAYERS[layer_type] = handler
+    LAYERS.update(dict.fromkeys(layer_types, handler))
     return handler
 
 
@@ -219,8 +220,9 @@ def register_operation(
     def perform_in_twin(*args: Any, **kwargs: Any) -> Any:
         return active_tracer().perform(_called(handler), args, kwargs)
 
-    for function in [functions] if callable(functions) or isinstance(functions, str) else list(functions):
+    keys = [functions] if callable(functions) or isinstance(functions, str) else list(functions)
+    for function in keys:
         if not callable(function) and not (isinstance(function, str) and "::" in function):
             raise TypeError(f"register_operation takes functions, got {function!r}; modules: register_layer")
-        OPERATIONS[function] = handler
+    OPERATIONS.update(dict.fromkeys(keys, handler))
     return perform_in_twin

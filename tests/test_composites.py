@@ -263,6 +263,8 @@ def test_of_several_patterns_the_first_counts_so_that_their_order_makes_another_
     [
         (lambda: lrp3d.Composite(layers=[nn.Conv3d]), TypeError, r"layers=...\) must be a dictionary of rules"),
         (lambda: lrp3d.Composite(names="fc"), TypeError, r"names=...\) must be a dictionary of rules"),
+        (lambda: lrp3d.Composite(products=["a"]), TypeError, r"products=...\) must be a factor or a dictionary"),
+        (lambda: lrp3d.Composite(products=3), TypeError, r"products=...\) must be a factor or a dictionary"),
         (lambda: lrp3d.Composite(names={5: Flat()}), TypeError, "a key must be the name of a module, got 5"),
         (lambda: Contrastive(5), TypeError, r"must be a rule, such as lrp3d.rules.ZPlus\(\), got 5"),
         (
@@ -288,6 +290,13 @@ def test_a_pattern_for_products_that_fits_none_is_refused():
     for products in ({"gate.*": "second"}, {"ml": "second"}):
         with pytest.raises(ValueError, match="fits no product of two signals that ran"):
             lrp3d.explain(Gated().eval(), CLIP, composite=lrp3d.Composite(products=products))
+
+
+def test_an_operation_of_a_library_goes_by_its_name():
+    lrp3d.register_operation("some::kernel", lambda x: x)
+    assert (
+        repr(lrp3d.Composite(operations={"some::kernel": ZPlus()})) == "Composite(operations={some::kernel: ZPlus()})"
+    )
 
 
 def test_composites_say_what_they_take():

@@ -12,6 +12,7 @@ from torch import nn
 import lrp3d
 from lrp3d.explanation.wording import conservation_words
 from lrp3d.rules import Rule, ZPlus
+from lrp3d.steps.step import Step
 
 CLIP = torch.rand(2, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -90,6 +91,28 @@ def test_a_person_is_told_whether_relevance_was_conserved():
     assert "conserved     [no (off by 75 %), no (off by 75 %)]" in said
     expected = ["yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"]
     assert [conservation_words(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected
+
+
+class KeepsPart(Step):
+    """A step of a user's own that hands on three quarters."""
+
+    def relevance(self, r):
+        return [0.75 * r]
+
+
+def test_what_a_step_of_ones_own_absorbs_is_in_the_ledger():
+    class Absorbing(Frames):
+        def forward(self, x):
+            return super().forward(torch.special.i0e(x))
+
+    @lrp3d.register_operation(torch.special.i0e)
+    def i0e(x):
+        return lrp3d.operations.attach(KeepsPart(), torch.special.i0e(x), [x])
+
+    found = lrp3d.explain(Absorbing().double().eval(), CLIP, 0, contrastive=False)
+    absorbed = sum(entry.absorbed for entry in found.ledger)
+    torch.testing.assert_close(found.relevance.sum() + absorbed, found.logits[:, 0].sum())
+    assert [entry.layer for entry in found.ledger if abs(entry.absorbed) > 1e-9] == ["special_i0e"]
 
 
 class Residual(Frames):

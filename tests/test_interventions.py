@@ -263,6 +263,9 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
         ({"value": "a"}, r"value must be one number or one per channel \(3\), got 'a'"),
         ({"chunk_size": 0}, "chunk_size must be a whole number of at least 1, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
+        ({"layout": "b (c t h w"}, "layout names the axes"),
+        ({"layout": "b c t) h w"}, "layout names the axes"),
+        ({"layout": "b ((c t) h) w"}, "layout names the axes"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, reason):
@@ -276,6 +279,10 @@ def test_refusals_are_those_of_explain():
         lrp3d.intervention_matrix(model, clips(t=1))
     with pytest.raises(ValueError, match="training mode"):
         lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())
+    dropped = make(reference.Dropped)
+    dropped.dropout.train()
+    with pytest.raises(ValueError, match=r"training mode \(dropout\); call model.eval\(\) first$"):
+        lrp3d.intervention_matrix(dropped, clips())
     with pytest.raises(TypeError, match=r"clip must be a torch\.Tensor"):
         lrp3d.intervention_matrix(model, "clip")
 

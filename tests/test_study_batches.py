@@ -25,6 +25,18 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     torch.testing.assert_close(whole, alone.explanation.matrix)
 
 
+def test_a_twin_keeps_its_own_rules():
+    model = Hungry(most=9).eval()
+    twin = lrp3d.convert(model, "epsilon")
+    (found,) = study.Explainer(twin).parts(drawn(2))
+    (wanted,) = study.Explainer(model, composite="epsilon").parts(drawn(2))
+    torch.testing.assert_close(found.explanation.matrix, wanted.explanation.matrix)
+    assert study.Explainer(twin).composite == "epsilon"
+    assert study.Explainer(model).composite == "paper"
+    with pytest.raises(ValueError, match="this twin was converted with the composite 'epsilon', not 'paper'"):
+        study.Explainer(twin, composite="paper")
+
+
 def test_what_fits_is_remembered():
     model = Hungry(most=2).eval()
     explainer = study.Explainer(model)

@@ -49,8 +49,11 @@ def _line(error: BaseException, items: int) -> str:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    full = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
-    return full or isinstance(error, MemoryError)
+    if "torch" not in sys.modules:  # whose import would take longer than saying what is wrong
+        return isinstance(error, MemoryError)
+    from lrp3d.out_of_memory import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def shows_progress() -> bool:

@@ -24,7 +24,7 @@ from lrp3d.operations.blocks import (
 )
 from lrp3d.operations.copies import is_mean_of
 from lrp3d.operations.layers_by_hand import layer_by_hand
-from lrp3d.operations.products import div, matmul, mul, with_bias
+from lrp3d.operations.products import div, matmul, mul, scaled, with_bias
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Weighs
 
@@ -79,24 +79,17 @@ def _sum(a: Any, b: Any) -> Tensor:
     return shares(output, summands, nonnegative=both_nonnegative(a, b))
 
 
-def _scaled(x: Any, factor: Any) -> Any:
-    """`factor * x`, as a step of its own unless the factor is one."""
-    if isinstance(factor, (int, float)) and factor == 1:
-        return x
-    return mul(x, factor) if active_tracer().is_signal(x) else x * factor
-
-
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`input + alpha * other`: shared by the rule (by default in proportion to the positive parts)."""
-    return _add(input, _scaled(other, alpha))
+    return _add(input, scaled(other, alpha))
 
 
 @register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`input - alpha * other`: a sum with a negated summand; if one is the other's own mean, that is only centred."""
     centred = _centred(input, other, 1) if alpha == 1 else None
-    return centred if centred is not None else _add(input, _scaled(other, -alpha))
+    return centred if centred is not None else _add(input, scaled(other, -alpha))
 
 
 @register_operation([torch.diff, Tensor.diff])
@@ -116,7 +109,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: 
 @register_operation([torch.rsub, Tensor.__rsub__])
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`other - alpha * input`."""
-    return _add(_scaled(input, -alpha), other)
+    return _add(scaled(input, -alpha), other)
 
 
 # --------------------------------------------------------------------------------------------- sums of products

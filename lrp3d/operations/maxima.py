@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.operations.arithmetic import axes_from_the_end, neg
-from lrp3d.operations.blocks import attach, is_constant, passes
+from lrp3d.operations.blocks import attach, is_constant, passes, rearranged
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import AxisMaximum, ElementwiseMaximum, TopK
 from lrp3d.tracing.signals import Signal, least
@@ -99,6 +99,9 @@ def smaller(input: Tensor, other: Tensor) -> Tensor:
 @register_operation([torch.topk, Tensor.topk])
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k largest (or smallest) values along an axis: each takes its relevance, and values that are equal share."""
+    if not input.dim():
+        values, indices = topk(rearranged(lambda x: x.reshape(1), input), 1)
+        return torch.return_types.topk((rearranged(lambda x: x.reshape(()), values), indices.reshape(())))
     values, indices = torch.topk(input, k, dim, largest, sorted)
     signal = active_tracer().signals[input]
     step = TopK(input.detach(), values, dim % input.dim(), signal.is_input)

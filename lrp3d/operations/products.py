@@ -222,6 +222,13 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return mul(signal, passes(torch.sigmoid, gate, nonnegative=True, gate=True, kind=nn.Sigmoid))
 
 
+def scaled(x: Any, factor: Any) -> Any:
+    """`factor * x`, as a step of its own unless the factor is one."""
+    if isinstance(factor, (int, float)) and factor == 1:
+        return x
+    return mul(x, factor) if active_tracer().is_signal(x) else x * factor
+
+
 # ---------------------------------------------------------------------------------------------------- matrices
 
 

@@ -111,11 +111,14 @@ def _of_matrices(output: Tensor, x: Tensor) -> Tensor:
 def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Norms of vectors: share by what each value adds to the sum under the root, `|x|^ord`."""
     largest = {float("inf"): "amax", -float("inf"): "amin"}.get(ord)
+    if largest is None and ord < 0:
+        output = torch.linalg.vector_norm(input, ord, dim, keepdim, dtype=dtype)
+        return refuse(output, input, advice="has a rule for orders from 0 on and -inf; a zero decides it alone")
 
     def contributions(x: Tensor) -> Tensor:
         size = x.abs()
         if largest is None:
-            return size.pow(ord)
+            return size.pow(ord) * (size > 0)  # of order 0, values that are not zero are counted
         extreme: Tensor = getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)
         return (size == extreme).to(x)
 

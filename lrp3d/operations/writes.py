@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.compute.maps import Average, Broadcast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, rearranged, refuse, shares, tensor_of
-from lrp3d.operations.products import div, mul
+from lrp3d.operations.products import div, mul, scaled
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
 from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
@@ -171,10 +171,10 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     def laid_out(x: Tensor) -> Tensor:
         return torch.zeros(output.shape, dtype=x.dtype, device=x.device).index_add(dim, index, x)
 
-    output = torch.index_add(input, dim, index, source, alpha=alpha)
-    scale = 1.0 if alpha == 1 else source.new_tensor(alpha)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out), scale)]
-    return shares(output, summands, nonnegative=alpha > 0 and both_nonnegative(input, source), is_layer=False)
+    source = scaled(source, alpha)
+    output = torch.index_add(input, dim, index, source)
+    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out))]
+    return shares(output, summands, nonnegative=both_nonnegative(input, source))
 
 
 @register_operation([torch.scatter, Tensor.scatter])

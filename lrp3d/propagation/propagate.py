@@ -188,7 +188,7 @@ def _through_step(
     if flows is None:
         for out in handed_on:
             out.forget_total()
-    elif not (step.rule is not None and step.rule.unchanged):
+    elif step.is_booked:
         total = relevance.total()
         if step.hands_on_all and not tolerance:
             flows.append(Flow(step, total, total))

@@ -35,17 +35,19 @@ from lrp3d.rules.gamma import Gamma
 from lrp3d.rules.rule import Rule
 from lrp3d.rules.same_sign import SameSign
 from lrp3d.rules.whatever_the_input import Flat, WSquare
-from lrp3d.rules.without_shares import Identity, SoftmaxTaylor, WinnerTakesAll
+from lrp3d.rules.without_shares import ByContribution, Identity, InHalves, SoftmaxTaylor, WinnerTakesAll
 from lrp3d.rules.z_beta import ZBeta
 from lrp3d.rules.z_plus import ZPlus
 
 __all__ = [
     "AlphaBeta",
+    "ByContribution",
     "Contrastive",
     "Epsilon",
     "Flat",
     "Gamma",
     "Identity",
+    "InHalves",
     "Opposed",
     "Rule",
     "SameSign",

@@ -44,6 +44,10 @@ class Rule:
     """Whether the rule can be used for a maximum, where it is winner-takes-all."""
     on_softmax: bool = False
     """Whether the rule can be used for a softmax."""
+    on_statistics: bool = False
+    """Whether the rule can be used for a statistic over axes, such as a norm."""
+    on_products: bool = False
+    """Whether the rule can be used for a product of two signals of which neither is the weight."""
 
     @property
     def on_linear(self) -> bool:

@@ -1,4 +1,4 @@
-"""Rules of operations that are not linear: activations and norms, maxima, and softmax."""
+"""Rules of operations that are not linear: activations, maxima, statistics, products of signals, and softmax."""
 
 from __future__ import annotations
 
@@ -36,6 +36,44 @@ class WinnerTakesAll(Rule):
 
     absorbs = False
     on_maxima = True
+
+
+@dataclass(frozen=True)
+class ByContribution(Rule):
+    """A statistic over axes (a norm, a variance, a log-sum-exp) is shared by what each value contributed to it.
+
+    These contributions are never negative: the squares of a Euclidean norm, the exponentials of a log-sum-exp. It is
+    Eq. 1 of the paper for functions of sums. Where a statistic is only a divisor, it is constant to relevance.
+
+    >>> import torch, lrp3d
+    >>> class Length(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.norm(dim=1)
+    >>> x = torch.tensor([[3., 4.]], requires_grad=True)
+    >>> torch.autograd.grad(lrp3d.convert(Length().eval())(x), x, torch.tensor([25.]))[0]
+    tensor([[ 9., 16.]])
+    """
+
+    absorbs = False
+    on_statistics = True
+
+
+@dataclass(frozen=True)
+class InHalves(Rule):
+    """A product of two signals, neither of which is the weight: each gets half (Achtibat et al. 2024, Prop. 3.2).
+
+    >>> import torch, lrp3d
+    >>> class Product(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x[:, :1] * x[:, 1:]
+    >>> x = torch.tensor([[2., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(Product().eval(), lrp3d.Composite(products="halves"))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[6.]]))[0]
+    tensor([[3., 3.]])
+    """
+
+    absorbs = False
+    on_products = True
 
 
 @dataclass(frozen=True)

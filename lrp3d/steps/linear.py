@@ -12,9 +12,9 @@ from typing import cast
 
 from torch import Tensor
 
-from lrp3d.compute.maps import Broadcast
+from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.compute.plain import is_plain
-from lrp3d.rules import Rule
+from lrp3d.rules import Epsilon, Identity, Rule, SameSign, ZBeta, ZPlus
 from lrp3d.steps.factor import Released, all_are_kept
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.operands import PreparedOperand
@@ -70,6 +70,30 @@ class LinearStep(Step):
         Of plain kernels it is not taken for granted.
         """
         return self.prepared.always_handed_on_all and not is_plain()
+
+    @property
+    def is_booked(self) -> bool:
+        """Whether its rule shares."""
+        return self.rule is None or not self.rule.unchanged
+
+    @property
+    def default_rule(self) -> Rule:
+        """Z-beta where it sees the clip, z+ elsewhere; epsilon after the classifier, identity where nothing is shared.
+
+        Values that are weighted by another signal (attention) share by the parts that have the sign of the result, so
+        that a negative result is explained by what made it negative. Between the classifier and the logits (the average
+        over frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified
+        there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant that is added there
+        gets nothing.
+        """
+        if isinstance(self.operands[0].map, Scale):
+            return Identity()
+        shifted = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
+        if self.after_classifier and not shifted:
+            return Epsilon(0.0)
+        if self.sees_clip:
+            return ZBeta()
+        return SameSign() if self.weighed_by_signal else ZPlus()
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts rules that share, and rules that change nothing where the only input has the shape of the output."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.compute import buffers, kernels
 from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.geometry import Geometry
-from lrp3d.rules import Rule
+from lrp3d.rules import Rule, WinnerTakesAll
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import OverAxes, SharedInParts, Step, equal_parts
@@ -30,7 +30,20 @@ class _Places(NamedTuple):
     """Flat positions of outputs with ties, and of their further winners in the whole input."""
 
 
-class WindowMaximum(Step):
+class Choice(Step):
+    """A step that hands all relevance to the values that were chosen."""
+
+    @property
+    def default_rule(self) -> Rule:
+        """Winner takes all."""
+        return WinnerTakesAll()
+
+    def accepts(self, rule: Rule) -> bool:
+        """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
+        return rule.on_maxima
+
+
+class WindowMaximum(Choice):
     """The maximum of every window: max pools of all kinds, described by the positions that each window looks at.
 
     `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
@@ -59,10 +72,6 @@ class WindowMaximum(Step):
         self.inside: Sequence[Tensor | None] = [None] * len(offsets) if inside is None else inside
         self._parts: list[Tensor] | None = None
         self._factor_places: tuple[weakref.ref[Factor], _Places | None] | None = None
-
-    def accepts(self, rule: Rule) -> bool:
-        """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
-        return rule.on_maxima
 
     def _winners(self) -> list[Tensor]:
         """For each offset, the part (*output) that its position gets: one, divided among ties, or zero."""
@@ -190,7 +199,7 @@ def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
     return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
 
 
-class AxisMaximum(OverAxes):
+class AxisMaximum(Choice, OverAxes):
     """The maximum over whole axes (`amax`); ties share equally, and constants get nothing beside a real input."""
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...], is_input: Tensor | None = None):
@@ -203,10 +212,6 @@ class AxisMaximum(OverAxes):
             winner = torch.where(won.sum(axes, keepdim=True) > 0, won, is_input)
         self.part: Tensor = winner / winner.sum(axes, keepdim=True).clamp(min=1)  # (*input)
 
-    def accepts(self, rule: Rule) -> bool:
-        """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
-        return rule.on_maxima
-
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output) to every input of each maximum, whoever won."""
         return r.reshape(self.output_shape).expand(self.input_shape)
@@ -216,7 +221,7 @@ class AxisMaximum(OverAxes):
         return [r.reshape(len(r), *self.output_shape) * self.part]
 
 
-class ElementwiseMaximum(SharedInParts):
+class ElementwiseMaximum(Choice, SharedInParts):
     """The larger of two signals, value by value: it takes all, and ties share equally.
 
     Args:
@@ -234,7 +239,7 @@ class ElementwiseMaximum(SharedInParts):
         super().__init__([a.shape, b.shape], equal_parts(wins))
 
 
-class TopK(OverAxes):
+class TopK(Choice, OverAxes):
     """Several largest values along an axis (`topk`); equal values share equally.
 
     Args:
@@ -251,10 +256,6 @@ class TopK(OverAxes):
         self._values = values.detach()
         self._is_input = is_input
         self._part: Tensor | None = None
-
-    def accepts(self, rule: Rule) -> bool:
-        """Accepts winner-takes-all, and the epsilon rule, which is the same here."""
-        return rule.on_maxima
 
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output) to every input along the axis, whichever was chosen."""
@@ -290,6 +291,8 @@ class Sorted(TopK):
         """Hands the relevance of all places with one value to the inputs that have it."""
         axis, values = self.axis, self._values
         size = values.shape[axis]
+        if not size:
+            return [torch.zeros_like(r)]
         changes = values.narrow(axis, 1, size - 1) != values.narrow(axis, 0, size - 1)
         number = torch.cat([torch.zeros_like(self._indices.narrow(axis, 0, 1)), changes.cumsum(axis)], axis)
         inputs = torch.ones_like(values) if self._inputs is None else self._inputs

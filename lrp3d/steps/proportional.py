@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lrp3d.rules import ByContribution, Rule
 from lrp3d.steps.step import OverAxes
 
 
@@ -31,6 +32,20 @@ class Proportional(OverAxes):
         self.contributions = contributions
         self.is_input = is_input
         self._part: Tensor | None = None
+
+    @property
+    def is_booked(self) -> bool:
+        """It is not: contributions are parts of one."""
+        return False
+
+    @property
+    def default_rule(self) -> Rule:
+        """By contribution, which is the only rule that it has."""
+        return ByContribution()
+
+    def accepts(self, rule: Rule) -> bool:
+        """Accepts no rule that would change it."""
+        return rule.on_statistics or rule.unchanged
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Shares in proportion to the contributions, and equally where all of them are zero."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lrp3d.rules import Rule
+from lrp3d.rules import Rule, SoftmaxTaylor
 from lrp3d.steps.step import Step
 
 
@@ -26,6 +26,11 @@ class SoftmaxStep(Step):
         self.x = x
         self.output = output
         self.dim: int = dim if dim < 0 else dim - x.dim()
+
+    @property
+    def default_rule(self) -> Rule:
+        """The expansion: this step exists only where the composite gives it to a softmax."""
+        return SoftmaxTaylor()
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts rules that expand the softmax, and no others."""

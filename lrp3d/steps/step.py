@@ -18,7 +18,7 @@ from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.layout import Layout
-from lrp3d.rules import Identity, Rule, opposed
+from lrp3d.rules import Identity, InHalves, Rule, opposed
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
 GRADIENT = "takes gradients inside the forward, where gradients are relevance; explain the model without that step"
@@ -126,6 +126,16 @@ class Step:
         """Whether all that came last was handed on, so that the ledger need not add up what went out."""
         return False
 
+    @property
+    def is_booked(self) -> bool:
+        """Whether the ledger says what stayed in it; a step in which nothing can stay is left out."""
+        return True
+
+    @property
+    def default_rule(self) -> Rule:
+        """The rule of `paper`."""
+        return Identity()
+
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule can be used for this operation."""
         return rule.unchanged
@@ -202,6 +212,11 @@ class Elementwise(Step):
     factors: Sequence[Tensor | float]
     """For each input, what the operation multiplies it by, or anything with the same signs, which may turn what speaks
     for a class round."""
+
+    @property
+    def is_booked(self) -> bool:
+        """It is not: all relevance goes to the inputs."""
+        return False
 
     def forget_factors(self) -> None:
         """Forgets what the operation multiplies by, which relevance does not need."""
@@ -313,6 +328,15 @@ class Halves(SharedInParts):
         factors: Sequence[Tensor | float] | None = None,
     ):
         super().__init__(shapes, [0.5, 0.5] if inputs is None else equal_parts(inputs), factors)
+
+    @property
+    def default_rule(self) -> Rule:
+        """Halves, which is the only rule that it has."""
+        return InHalves()
+
+    def accepts(self, rule: Rule) -> bool:
+        """Accepts no rule that would change it."""
+        return rule.on_products or rule.unchanged
 
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Lets the factor of the relevance wait where all shapes are the same; both halves then have it."""

@@ -14,6 +14,11 @@ from lrp3d.steps.step import Step
 class Written(Step):
     """A tensor whose values come from two others, each value from only one of them."""
 
+    @property
+    def is_booked(self) -> bool:
+        """It is not: constants that were written have no relevance to lose."""
+        return False
+
 
 class IndexedWrite(Written):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""

@@ -174,8 +174,11 @@ def test_more_frames_than_memory_holds_are_refused_in_one_line(run, clip):
 def test_a_model_that_runs_out_of_memory_is_told_in_one_line(run, clip, networks):
     with Path("networks.py").open("a") as file:
         file.write("\n\nclass Greedy(Net):\n    def forward(self, clip):\n        return torch.empty(2**50)\n")
-    said = error(run, "explain", clip, "--model", "networks:Greedy", "--size", 16)
-    assert said == "lrp3d: clip.npy: out of memory: ask for fewer --frames or a smaller --size\n"
+        file.write("\n\nclass Crowded(Net):\n    def forward(self, clip):\n")
+        file.write("        raise RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED')\n")
+    for model in ("Greedy", "Crowded"):
+        said = error(run, "explain", clip, "--model", f"networks:{model}", "--size", 16)
+        assert said == "lrp3d: clip.npy: out of memory: ask for fewer --frames or a smaller --size\n"
 
 
 def test_a_model_without_frame_logits_is_explained_as_a_whole(run, clip, networks):

@@ -249,6 +249,14 @@ def test_sums_of_what_is_written_to_one_place():
         close(relevance(function, x, r, adding), wanted)
 
 
+@pytest.mark.parametrize("alpha", [2.0, -1, 0.5])
+def test_what_is_scaled_while_it_is_added_has_the_rule_of_what_was_scaled_before(alpha):
+    x, index, r = numbers(2, 3, 4), torch.tensor([0, 1, 1, 0]), numbers(2, 3, 2, seed=1)
+    onto = numbers(2, 3, 2, seed=2)
+    found = relevance(lambda x: onto.index_add(2, index, x, alpha=alpha), x, r)
+    close(found, relevance(lambda x: onto.index_add(2, index, alpha * x), x, r))
+
+
 def test_only_what_has_a_place_in_the_index_is_added():
     x, index, r = numbers(2, 3, 4), torch.tensor([1, 0]).expand(2, 3, 2), numbers(2, 3, 2, seed=1)
     zero = torch.zeros(2, 3, 2, dtype=D)

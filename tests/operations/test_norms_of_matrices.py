@@ -46,6 +46,19 @@ def test_the_norm_of_a_twin_is_that_of_its_model_and_shares_all_of_the_relevance
     close(found.sum(), r.sum())
 
 
+@pytest.mark.parametrize("p", [0, 0.5, 1, 2, 3.0, INF, -INF])
+def test_a_norm_is_shared_by_what_each_value_adds_to_it(p):
+    x = torch.tensor([[2.0, 0.0, -1.0, 0.5]], dtype=D)
+    adds = {0: [1.0, 0, 1, 1], INF: [1.0, 0, 0, 0], -INF: [0.0, 1, 0, 0]}.get(p) or [abs(v) ** p for v in x[0].tolist()]
+    _, r, found = twin_relevance(Net(lambda x: torch.linalg.vector_norm(x, p, 1)), x)
+    close(found, r[:, None] * torch.tensor([adds], dtype=D) / sum(adds))
+
+
+def test_a_norm_of_a_negative_order_is_refused_as_one_zero_decides_it():
+    with pytest.raises(lrp3d.UnsupportedOperation, match="has a rule for orders from 0 on and -inf"):
+        twin_relevance(Net(lambda x: torch.linalg.vector_norm(x, -1, 2)), X)
+
+
 OTHERS = {
     **{f"linalg.norm, ord={p}": lambda x, p=p: torch.linalg.norm(x, p, (3, 4)) for p in (1, -1, 2, -2, INF, -INF)},
     "linalg.norm, nuc": lambda x: torch.linalg.norm(x, "nuc", dim=(3, 4)),

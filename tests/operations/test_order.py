@@ -45,6 +45,14 @@ def test_an_order_has_the_relevance_of_what_else_would_choose_the_same(name, x):
     close(found.sum(), r.sum())
 
 
+def test_of_nothing_and_of_a_single_number_there_is_an_order_too():
+    _, _, found = twin_relevance(Net(lambda x: torch.cat([x, x[:, :, :0].sort(2)[0]], 2)), X)
+    assert found.shape == X.shape
+    for order in (lambda x: x.topk(1)[0], lambda x: x.sort()[0]):
+        _, r, found = twin_relevance(Net(lambda x, order=order: order(x.sum())), X)
+        close(found.sum(), r)
+
+
 def test_sorted_values_without_ties_are_only_moved():
     _, r, found = twin_relevance(Net(lambda x: x.sort(2)[0]), NO_TIES)
     close(found, twin_relevance(Net(lambda x: x.gather(2, x.argsort(2))), NO_TIES, r)[2])

@@ -27,11 +27,17 @@ def test_a_registered_operation_and_layer_are_met():
         del lrp3d.registry.OPERATIONS[torch.special.bessel_j0]
 
 
-@pytest.mark.parametrize("bad", [3, "relu", nn.Linear(1, 1)])
-def test_only_types_are_registered_as_layers(bad):
-    if isinstance(bad, str):
-        lrp3d.register_layer("some.package.Layer", lambda layer, x: x)
-        del lrp3d.registry.LAYERS["some.package.Layer"]
-    else:
-        with pytest.raises(TypeError):
-            lrp3d.register_layer([bad], lambda layer, x: x)
+@pytest.mark.parametrize("bad", [3, nn.Linear(1, 1), torch.relu])
+def test_a_refused_layer_leaves_all_others_as_they_were(bad):
+    before = dict(lrp3d.registry.LAYERS)
+    with pytest.raises(TypeError):
+        lrp3d.register_layer([nn.ReLU, bad], lambda layer, x: x)
+    assert before == lrp3d.registry.LAYERS
+
+
+@pytest.mark.parametrize("bad", [3, "relu"])
+def test_a_refused_operation_leaves_all_others_as_they_were(bad):
+    before = dict(lrp3d.registry.OPERATIONS)
+    with pytest.raises(TypeError):
+        lrp3d.register_operation([torch.relu, bad], lambda x: x)
+    assert before == lrp3d.registry.OPERATIONS

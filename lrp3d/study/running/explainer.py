@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lrp3d import video
 from lrp3d.callers import warn
-from lrp3d.composites import Composite
+from lrp3d.composites import Composite, preset_of
 from lrp3d.defaults import CENTRED, LAYOUT, SEGMENT, SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
@@ -27,7 +27,7 @@ from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import Twin, convert
+from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.video.pixels import black_and_white
 
 __all__ = ["Explainer", "LoneLogit", "Part"]
@@ -90,7 +90,7 @@ class Explainer:
         self,
         model: nn.Module,
         *,
-        composite: str | Composite = "paper",
+        composite: str | Composite | None = None,
         contrastive: bool = True,
         input_range: Range | None = None,
         mean: Sequence[float] = video.IMAGENET_MEAN,
@@ -116,8 +116,8 @@ class Explainer:
                     f'a window is a number of frames from 1 on, "{SEGMENT}" or "{CENTRED}", not {window!r}'
                 )
         self.model = model
-        self.twin: Twin = convert(model, composite)
-        self.composite = composite
+        self.twin: Twin = twin_of(model, composite)
+        self.composite = preset_of(self.twin.composite) if composite is None else composite
         self.contrastive = contrastive
         self.input_range = input_range
         self.sigma = sigma
