@@ -112,7 +112,7 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
     """Norms of vectors: share by what each value adds to the sum under the root, `|x|^ord`."""
     largest = {float("inf"): "amax", -float("inf"): "amin"}.get(ord)
     if largest is None and ord < 0:
-        output = torch.linalg.vector_norm(input, ord, dim, keepdim, dtype=dtype)
+        output: Tensor = torch.linalg.vector_norm(input, ord, dim, keepdim, dtype=dtype)
         return refuse(output, input, advice="has a rule for orders from 0 on and -inf; a zero decides it alone")
 
     def contributions(x: Tensor) -> Tensor:
