@@ -9,7 +9,7 @@ BETWEEN = ("contextlib", "torch.utils._contextlib")
 """The modules that call decorated functions, and so stand between a function of this package and its caller."""
 
 
-def levels_up() -> int:
+def _levels_up() -> int:
     """The number of stack levels up to the first caller outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_skipped(frame.f_globals.get("__name__", "")):
@@ -23,4 +23,4 @@ def _is_skipped(module: str) -> bool:
 
 def warn(sentence: str, category: type[Warning] = UserWarning) -> None:
     """Warns at the line that called lrp3d, through however many of its functions."""
-    warnings.warn(sentence, category, stacklevel=levels_up())
+    warnings.warn(sentence, category, stacklevel=_levels_up())

@@ -55,6 +55,19 @@ def test_a_copied_twin_explains_as_the_twin_does(how, composite):
     assert torch.equal(twin(CLIP), expected.logits), "a copy has parameters of its own"
 
 
+@pytest.mark.parametrize("how", COPIES)
+def test_what_a_twin_remembers_of_its_machine_stays_there(how):
+    twin = lrp3d.convert(Net().eval())
+    remembered = (twin.floors, twin.zero_denominators, twin.chunks_that_fit)
+    for known in remembered:
+        known["a kind of clip"] = 1
+    other = COPIES[how](twin)
+    assert not other.floors
+    assert not other.zero_denominators
+    assert not other.chunks_that_fit
+    assert all(known == {"a kind of clip": 1} for known in remembered)
+
+
 def test_models_of_the_package_travel():
     twin = lrp3d.convert(lrp3d.models.build("I3D-R18-f8", num_classes=3, width=8).eval())
     clip = torch.rand(1, 3, 8, 32, 32)

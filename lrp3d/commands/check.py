@@ -6,9 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import arguments
-from lrp3d.commands.explain import check_folder
 from lrp3d.commands.listed_videos import add_out, add_videos, by_label, listed_videos, one_target, write_file
 from lrp3d.commands.results import write_results
+from lrp3d.commands.writable import check_folder
 from lrp3d.printed import say
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, UsageError, arguments
-from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
+from lrp3d.commands.writable import check_folder
 from lrp3d.extras import is_installed, missing
 from lrp3d.printed import say
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import UsageError, arguments
 from lrp3d.commands.each_video import each_video
-from lrp3d.extras import is_installed, missing
+from lrp3d.commands.writable import check_folder
 from lrp3d.filenames import unique_names
 
 if TYPE_CHECKING:
@@ -149,23 +148,6 @@ def _foils(classes_given: Sequence[str], choice: ModelChoice, layout: str) -> st
     classes = tuple(find_class(name, choice.labels) for name in classes_given)
     check_classes(choice, classes, layout, "--against")
     return classes or None
-
-
-def check_folder(folder: Path | None, pictures: bool = True) -> None:
-    """Refuse before any work what would fail after it: a folder that cannot be made, or a missing matplotlib."""
-    if folder is None:
-        return
-    if pictures and not is_installed("matplotlib"):
-        raise missing("matplotlib", "what --out writes")
-    place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path())
-    if not place.is_dir():
-        raise UsageError(f"--out {folder} cannot be made: {place} is not a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {folder} cannot be made: you may not write to {place}")
-    try:  # some folders, such as /proc, allow what they then refuse
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=place))
-    except OSError as error:
-        raise UsageError(f"--out {folder} cannot be made: {place}: {error.strerror}") from None
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:

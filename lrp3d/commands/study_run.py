@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
 from lrp3d.commands.termination import ends_in_order
+from lrp3d.commands.writable import check_folder
 from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, UsageError, arguments
-from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
+from lrp3d.commands.writable import check_folder
 from lrp3d.printed import say
 
 if TYPE_CHECKING:

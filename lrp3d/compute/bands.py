@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, kernels
+from lrp3d.compute import buffers
+from lrp3d.compute.plain import is_plain
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def nonzero_band(r: Tensor) -> Band | None:
     """
     axis = AXES.get(r.dim())
     # Looking at values would make a GPU wait, and computing the zeros of deep layers costs a GPU little.
-    if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel() or r.shape[1 + axis] < 2:
+    if axis is None or r.device.type != "cpu" or is_plain() or not r.numel() or r.shape[1 + axis] < 2:
         return None
     pixel = r[..., r.shape[-2] // 2, r.shape[-1] // 2]  # (s, b, c, t) or (s, b t, c)
     if all((pixel.select(1 + axis, end) != 0).any() for end in (0, -1)):

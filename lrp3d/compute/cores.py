@@ -20,13 +20,13 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from lrp3d.forks import renewed_in_children
 
 T = TypeVar("T")
-_shares, _callers = threading.Lock(), list[int]()
+_lock, _callers = threading.Lock(), list[int]()
 
 
 @renewed_in_children
 def _renew() -> None:
-    global _shares
-    _shares = threading.Lock()
+    global _lock
+    _lock = threading.Lock()
     _callers.clear()
 
 
@@ -53,7 +53,7 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
         yield task()
     if alone == len(tasks):
         return
-    with _shares:
+    with _lock:
         # Torch keeps the number of threads for each thread, and the last one that was set for threads still to come. So
         # while workers of another caller have a share each, the number is that which this caller found.
         threads = _callers[0] if _callers else torch.get_num_threads()
@@ -72,6 +72,6 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
             yield result
     finally:
         executor.shutdown(cancel_futures=True)
-        with _shares:
+        with _lock:
             _callers.pop()
             torch.set_num_threads(threads)

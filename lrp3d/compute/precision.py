@@ -134,7 +134,7 @@ def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:
 
 def _older_say_all() -> bool:
     """Whether the settings from before torch 2.9 can be read, and nothing is set that they would follow."""
-    try:
+    try:  # reading them is an error once a newer setting was used
         _ = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()
     except RuntimeError:
         return False

@@ -71,8 +71,6 @@ class FramesOfValues:
                 node = nodes[step]
                 self._moved.known[node] = self._after(step, node)._replace(origin=node)
 
-    # ------------------------------------------------------------- between steps, where values are only moved
-
     # ------------------------------------------------------------------------------------------------- steps
 
     def _after(self, step: Step, node: Any) -> Frames:

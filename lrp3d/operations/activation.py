@@ -83,7 +83,7 @@ def _clip(
     nonnegative = low is not None and both_nonnegative(low)
     bounds = by_hand.bounds_with(input, low, high)
     gate = by_hand.is_hard_sigmoid(input, bounds)
-    keeps_range = bounds_range and not gate and not isinstance(low, Tensor) and not isinstance(high, Tensor)
+    keeps_range = bounds_range and not isinstance(low, Tensor) and not isinstance(high, Tensor)
     options: dict[str, Any] = {"gate": gate, "inplace": inplace, "kind": kind, "bounds_range": keeps_range}
     return by_hand.clipped(input, passes(torch.clamp, input, low, high, nonnegative=nonnegative, **options), bounds)
 

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.compute import kernels
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
+from lrp3d.compute.plain import plain
 from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
     FEW,
@@ -388,7 +388,7 @@ def weighed_by_kernel(
 
 def _of_kernel(map: Convolution, kernel: Any, x: Any) -> Tensor:
     """A convolution as a function of its kernel, of which torch takes derivatives."""
-    with kernels.plain():
+    with plain():
         return map(x, kernel)
 
 

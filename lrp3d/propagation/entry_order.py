@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 OF_EACH_CLIP = [[False], [False]]
-"""Stands for the time steps of entries that come from other steps in each clip of the batch."""
+"""The time steps of entries that come from other steps in each clip of the batch; compared by identity."""
 
 
 def by_frame(source_steps: list[list[bool]]) -> list[list[int]] | None:

@@ -14,14 +14,13 @@ Any other model is refused with the reason, never approximated.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lrp3d.callers import levels_up
+from lrp3d.callers import warn
 from lrp3d.composites import Composite
 from lrp3d.compute.maps import Average, Bilinear, LinearMap
 from lrp3d.compute.terms import Weight
@@ -80,11 +79,10 @@ def _of_frame_logits(node: Node, step: LinearStep, frames: int, batch: int) -> T
     average = TimeAverage.of_frame_logits(node, step, frames)
     source_steps = time_steps(average.entries, batch)
     if frames > 1 and source_steps and len(source_steps[0]) > 1 and all(map(all, source_steps)):
-        warnings.warn(
+        warn(
             f"the model returned logits (b, {frames}, k), and each of the {frames} rows comes from all frames: if they "
             "are queries, crops or heads, matrix and ATR say nothing about single frames; pass an output= that makes "
             "clip logits (b, k) of them, or temporal=False",
-            stacklevel=levels_up(),
         )
     placed = TimeAverage(node, step, average.axis)
     return placed if placed.in_order(source_steps) and placed.matrix is None else average

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import cast
 
 from torch import Tensor
 
-from lrp3d.callers import levels_up
+from lrp3d.callers import warn
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Contrastive
 from lrp3d.twin.probabilities import logits_note
@@ -27,7 +26,7 @@ def warn_of_nothing(empty: Tensor, clips: ClipRelevance) -> None:
         why += ", or the classes have the same relevance everywhere (an explanation without against= tells which)"
     else:
         why += " (the ledger says where relevance stays)"
-    warnings.warn(f"no relevance reaches {subject}: {why}", stacklevel=levels_up())
+    warn(f"no relevance reaches {subject}: {why}")
 
 
 def _read_out_note(record: Trace) -> dict[str, str]:
@@ -59,7 +58,7 @@ def warn_of_what_is_missing(clips: ClipRelevance) -> None:
     if clips.inside.note:
         missing.append(f"relevance at layers is kept {clips.inside.note}")
     for note in missing:
-        warnings.warn(note, stacklevel=levels_up())
+        warn(note)
 
 
 def about(clips: ClipRelevance) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Checks of what a rule is given."""
+"""Checks of the parameters of rules: numbers that are finite and not negative."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, kernels
+from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.geometry import Geometry
+from lrp3d.compute.plain import is_plain
 from lrp3d.rules import Rule, WinnerTakesAll
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -168,7 +169,7 @@ class WindowMaximum(Choice):
         out = buffers.empty((len(r), *self.x.shape), r).zero_()
         cropped: tuple[Any, ...] = (..., *self.crop)
         # Positions are faster on a CPU; a GPU would add to them in no fixed order, and is fast with slices.
-        fast = r.device.type == "cpu" and not kernels.is_plain() and r.numel() > 0
+        fast = r.device.type == "cpu" and not is_plain() and r.numel() > 0
         places = self._places(factor) if fast else None
         if places is not None:
             values, axes = times(r, places.part), len(self.offsets[0])  # (s, *output)

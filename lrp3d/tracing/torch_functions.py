@@ -36,6 +36,9 @@ def plain_name(func: Any) -> str:
     return name.strip("_") if name != "__get__" else getattr(func.__self__, "__name__", "attribute")
 
 
+# The registry has torch's writes under these names, as their handlers return new values. Nobody calls them.
+
+
 def setitem(target: Tensor, index: Any, value: Any) -> Tensor:
     """Stands for `target[index] = value` in the registry."""
     raise NotImplementedError

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lrp3d.callers import levels_up
+from lrp3d.callers import warn
 from lrp3d.compute.precision import widened
 from lrp3d.layout import Layout
 from lrp3d.pathways import SharedPixels
@@ -107,11 +106,10 @@ def warn_of_range(x: Tensor, ends: Ends) -> None:
     assert ends.low is not None
     assert ends.high is not None
     lowest, highest, low, high = map(float, numbers([x.min(), x.max(), ends.low.min(), ends.high.max()]))
-    warnings.warn(
+    warn(
         f"the clip holds values from {lowest:.4g} to {highest:.4g}, but input_range says that valid ones lie between "
         f"{low:.4g} and {high:.4g}: normalise the clip as the model expects it, or give the input_range that belongs "
         "to it; relevance of the pixels is wrong otherwise",
-        stacklevel=levels_up(),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from lrp3d.callers import levels_up
+from lrp3d.callers import warn
 from lrp3d.twin.ranges import layout_of
 
 TOLERANCE = 1e-3  # of the greatest logit; sums of one clip may be rounded otherwise than those of several
@@ -68,7 +67,7 @@ def warn_of_other_logits(run: Callable[[Any], Any], clips: Any, read: Callable[[
             "their registered handlers give: hold `logits` against model(clip), and look at the handlers that were "
             "registered (lrp3d.register_layer, lrp3d.register_operation) and at what the forward does outside of torch"
         )
-    warnings.warn(sentence, stacklevel=levels_up())
+    warn(sentence)
 
 
 def _logits(run: Callable[[Any], Any], clips: Any, read: Callable[[Any], Any]) -> Any:

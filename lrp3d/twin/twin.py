@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +62,14 @@ def check_outermost() -> None:
         )
 
 
-class Floors(dict[Hashable, Tensor]):
-    """What a twin remembers of its floors; a copy, or a twin in another process, begins without any."""
+Known = TypeVar("Known")
 
-    def __reduce__(self) -> tuple[type[Floors], tuple[()]]:
-        return Floors, ()
+
+class Remembered(dict[Hashable, Known]):
+    """What a twin remembers of earlier clips; a copy, or a twin in another process, begins without any."""
+
+    def __reduce__(self) -> tuple[type[Remembered[Known]], tuple[()]]:
+        return Remembered, ()
 
 
 class Twin(nn.Module):
@@ -85,16 +88,16 @@ class Twin(nn.Module):
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
         self.memory: Memory = Memory()
-        self.floors: dict[Hashable, Tensor] = Floors()
+        self.floors: dict[Hashable, Tensor] = Remembered()
         """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
-        self.zero_denominators: dict[Hashable, list[bool]] = {}
+        self.zero_denominators: dict[Hashable, list[bool]] = Remembered()
         """Where relevance arrived at denominators of zero, by the kind of explanation (`steps.zero_denominators`)."""
-        self.chunks_that_fit: dict[Hashable, Any] = {}
+        self.chunks_that_fit: dict[Hashable, Any] = Remembered()
         """How many seeds are explained at once where memory ran out with more, by the kind of explanation."""
         self._generators = copier.generators
         self._alive = copier.alive
         self._state = KeptState(copier.made)
-        self._answers: dict[Hashable, list[bool]] = {}
+        self._answers: dict[Hashable, list[bool]] = Remembered()
         """Answers to questions of earlier forwards about numbers, by the shapes of their inputs."""
 
     @not_compiled
