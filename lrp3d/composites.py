@@ -282,7 +282,8 @@ def _nothing(name: str) -> str:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    return isinstance(step, Elementwise) and step.site.handler in map(handler_of, SUMS)
+    sums = (*SUMS, torch.matmul, torch.tensordot)
+    return isinstance(step, Elementwise) and step.site.handler in map(handler_of, sums)
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:

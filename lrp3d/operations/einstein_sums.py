@@ -105,7 +105,7 @@ def _weighed_alike(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
             with active_tracer().part("weighed"):
                 weighed = mul(x, weights.flatten()[0])
             equation = f"{of_x}->{kept}"
-            return _einsum_of_one(equation, weighed, torch.einsum(equation, weighed.detach()))
+            return _einsum_of_one(equation, weighed, torch.einsum(equation, weighed.detach()), nn.Linear)
     return None
 
 
@@ -124,8 +124,11 @@ def _gated(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
     return _einsum_of_one(f"{together}->{kept}", product, torch.einsum(f"{together}->{kept}", product.detach()))
 
 
-def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:
-    """An Einstein sum of one tensor: its axes in another order, and the last of them summed; it may average time."""
+def _einsum_of_one(equation: str, x: Tensor, output: Tensor, kind: type[nn.Module] | None = None) -> Tensor:
+    """An Einstein sum of one tensor: its axes in another order, and the last of them summed; it may average time.
+
+    `kind` is the layer type whose rules apply.
+    """
     letters, kept = explicit(equation, [x.dim()]).split("->")
     if len(set(letters)) < len(letters):  # a diagonal
         return shares(output, [Operand(x, Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
@@ -133,4 +136,4 @@ def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:
     with active_tracer().part("ordered"):
         x = rearranged(lambda x: x.permute([letters.index(letter) for letter in ordered]), x)
     summed = len(letters) - len(kept)
-    return summed_over(x, tuple(range(-summed, 0)), keepdim=False) if summed else x
+    return summed_over(x, tuple(range(-summed, 0)), False, kind) if summed else x

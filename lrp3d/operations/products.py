@@ -275,7 +275,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         if _is_one_value(weights, axis) and x.dim() > 1 and not is_constant(x):
             with active_tracer().part("weighed"):
                 weighed_alike = mul(x, weights.flatten()[0])
-            return summed_over(weighed_alike, (axis,), keepdim=weights.dim() > 1)
+            return summed_over(weighed_alike, (axis,), weights.dim() > 1, nn.Linear)
     if min(input.dim(), other.dim()) > 1:
         maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
     else:
@@ -355,10 +355,10 @@ def rmatmul(input: Tensor, other: Tensor) -> Tensor:
     return matmul(other, input)
 
 
-def summed_over(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The sum over axes, which are counted from the end."""
+def summed_over(x: Tensor, axes: tuple[int, ...], keepdim: bool, kind: type[nn.Module] | None = None) -> Tensor:
+    """The sum over axes, which are counted from the end; `kind` is the layer type whose rules apply."""
     map = SumOver(axes, keepdim)
-    return shares(map(x, 1.0), [Operand(x, map)], nonnegative=both_nonnegative(x))
+    return shares(map(x, 1.0), [Operand(x, map)], kind=kind, nonnegative=both_nonnegative(x))
 
 
 # ----------------------------------------------------------------------------------------- kernels from the clip
