@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.operations.arithmetic import add
 from lrp3d.operations.blocks import attach, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
 from lrp3d.operations.statistics import log_of_exponentials
@@ -114,7 +115,12 @@ def scaled_dot_product_attention(
     else:
         with tracer.part("scores"):
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)
-            scores = passes(lambda x: _masked(x, attn_mask), scores)
+        if attn_mask is not None and attn_mask.dtype != torch.bool:  # such as biases of positions
+            with tracer.part("scores", torch.add):
+                scores = add(scores, attn_mask)
+        else:
+            with tracer.part("scores"):
+                scores = passes(lambda x: _masked(x, attn_mask), scores)
         with tracer.part("probabilities"):
             probabilities = _probabilities(_attended(scores, attn_mask), scores, -1)
     if dropout_p > 0:

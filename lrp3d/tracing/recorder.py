@@ -223,13 +223,18 @@ class Recorder:
             self._inside = False
 
     @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Names a part of the operation that is running (the scores of an attention, its values)."""
-        before, self._operation = self._operation, f"{self._operation}.{name}"
+    def part(self, name: str, function: TorchFunction | None = None) -> Iterator[None]:
+        """Names a part of the operation that is running (the scores of an attention, its values).
+
+        With a `function`, the part counts as this one, and has the rule that a composite gives it.
+        """
+        before = self._operation, self._handler
+        self._operation = f"{self._operation}.{name}"
+        self._handler = self._handler if function is None else handler_of(function)
         try:
             yield
         finally:
-            self._operation = before
+            self._operation, self._handler = before
 
     def next_name(self) -> str:
         """The name that the next step of the running operation will get."""

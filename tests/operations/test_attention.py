@@ -227,6 +227,22 @@ def test_attnlrp_is_its_equations():
         close(twin_relevance(model, x, wanted_r, "attnlrp")[2], wanted)
 
 
+@pytest.mark.parametrize("composite", [*lrp3d.composites.PRESETS, "own"])
+@pytest.mark.parametrize("left_out", [False, True])
+def test_what_is_added_to_the_scores_takes_its_part_however_attention_is_written(composite, left_out):
+    """Biases of positions are constants of a sum like any other."""
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    bias = torch.randn(5, 5, dtype=D, generator=torch.Generator().manual_seed(1))
+    if left_out:
+        bias[torch.eye(5).roll(1, 0).bool()] = -math.inf
+    own = lrp3d.Composite(operations={F.softmax: SoftmaxTaylor(), torch.add: Epsilon(0.5)}, products="halves")
+    composite = own if composite == "own" else composite
+    fused = Net(lambda x: F.scaled_dot_product_attention(x[0], x[1], x[2], attn_mask=bias))
+    by_hand = Net(lambda x: F.softmax(x[0] @ x[1].mT * 0.5 + bias, -1) @ x[2])
+    _, r, found = twin_relevance(fused, x, None, composite)
+    close(found, twin_relevance(by_hand, x, r, composite)[2])
+
+
 @dataclass(frozen=True)
 class Expanded(Rule):
     """A rule of somebody's own, which says that it can be used for a softmax."""
