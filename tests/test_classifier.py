@@ -282,3 +282,38 @@ def test_a_classifier_may_be_written_as_a_product_and_its_sum(name, contrastive)
     torch.testing.assert_close(by_hand.matrix, product.matrix, rtol=1e-9, atol=1e-12)
     contrasted = [entry.layer for entry in by_hand.ledger if "Contrastive" in entry.rule]
     assert len(contrasted) == (1 if contrastive else 0)
+
+
+class PooledHead(Head):
+    """The same of features (b, c)."""
+
+    def forward(self, x):
+        return self.head(self.more(self.conv(x).relu()).relu().mean((2, 3, 4)), self.weight)
+
+
+POOLED_HEADS = {
+    "class by class": (lambda f, w: f @ w.T, lambda f, w: torch.stack([(f * v).sum(1) for v in w], 1)),
+    "class by class, with biases": (
+        lambda f, w: F.linear(f, w, w[:, 0]),
+        lambda f, w: torch.cat([(f * v).sum(1, keepdim=True) + v[0] for v in w], -1),
+    ),
+    "a lone logit": (lambda f, w: f @ w[:1].T, lambda f, w: (f * w[0]).sum(1, keepdim=True)),
+}
+
+
+@pytest.mark.parametrize("name", POOLED_HEADS)
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_a_classifier_may_be_one_sum_for_each_class(name, contrastive):
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    options = {"contrastive": contrastive, "temporal": False}
+    product, by_hand = (lrp3d.explain(PooledHead(head), clip, 0, **options) for head in POOLED_HEADS[name])
+    torch.testing.assert_close(by_hand.relevance, product.relevance, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_of_frames_are_no_classifier():
+    """A window over frame logits weighs all classes alike, so nothing is held against its negative."""
+    window = torch.tensor([0.1, 0.4, 0.4, 0.1], dtype=torch.float64)
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = Head(lambda f, w: ((f @ w.T) * window[:, None]).sum(1, keepdim=True))
+    ledger = lrp3d.explain(model, clip, 1, temporal=False).ledger
+    assert [entry.layer for entry in ledger if "Contrastive" in entry.rule] == ["matmul"]

@@ -110,7 +110,7 @@ def mul(input: Any, other: Any) -> Tensor:
         if isinstance(factor, (int, float)):
             by_hand.moved(signal, product, lambda end: end * factor)
         if isinstance(factor, Tensor) and signal.numel() <= FEW:
-            _note_copies(signal, factor, product)
+            _note_factors(signal, factor, product)
         return _masked(product, factor)
     tracer = active_tracer()
     weight_index, reason = weigher(input, other, summed=False)
@@ -144,10 +144,16 @@ def _is_zero_state(signal: Tensor, factor: Any) -> bool:
     return factor in tracer.first_states or tracer.answers((factor == 0).all())
 
 
-def _note_copies(signal: Tensor, factor: Tensor, product: Tensor) -> None:
-    """Notes what a product was made of, if a constant multiplied copies of the signal along an axis."""
-    shapes = [shape_among(x, product.dim()) for x in (signal, factor)]
-    if any(of_signal == 1 < of_factor for of_signal, of_factor in zip(*shapes, strict=True)):
+def _note_factors(signal: Tensor, factor: Tensor, product: Tensor) -> None:
+    """Notes what a product was made of, if its sum may be a layer: one output for each vector of weights.
+
+    So it is if a constant multiplied copies of the signal along an axis, or if it is the vector of a single output, and
+    the signal the features (b, c) of clips. Of features with more axes, a vector may as well weigh frames or places.
+    """
+    of_signal, of_factor = (shape_among(x, product.dim()) for x in (signal, factor))
+    has_copies = any(size == 1 < of_weight for size, of_weight in zip(of_signal, of_factor, strict=True))
+    is_vector = product.dim() == 2 and of_factor[0] == 1 and of_factor[1] > 1 and not all_alike(factor)
+    if has_copies or is_vector:
         active_tracer().signals[product].scaled = Scaled(signal, factor.detach())
 
 

@@ -103,7 +103,7 @@ class Signal:
     product: Product | None = None
     """How two signals were multiplied here, value by value: summed over an axis next, that is a product of matrices."""
     scaled: Scaled | None = None
-    """What it was made of, if a constant multiplied copies of a signal: summed next, that is a layer with a weight."""
+    """What it was made of, if a constant multiplied it: if it is summed next, that may be a layer with a weight."""
     shifted: bool = False
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
     lowest: float | None = None
