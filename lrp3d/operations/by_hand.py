@@ -42,6 +42,15 @@ def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
     return output
 
 
+def multiplied(x: Tensor, output: Tensor, factor: float) -> Tensor:
+    """Notes the same of `output`, which is `x` times a number; a number that was added before is still added."""
+    tracer = active_tracer()
+    signal, outgoing = tracer.signal(x), tracer.signal(output)
+    if signal is not None and outgoing is not None and factor:
+        outgoing.shifted = signal.shifted
+    return moved(x, output, lambda end: end * factor)
+
+
 def moved(x: Tensor, output: Tensor, function: Callable[[float], float]) -> Tensor:
     """Notes the same of `output`, for which every value of `x` was multiplied by a number, or one was added to it."""
     signal = active_tracer().signal(x)

@@ -108,7 +108,7 @@ def mul(input: Any, other: Any) -> Tensor:
             lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, scales=True, factor=factor
         )
         if isinstance(factor, (int, float)):
-            by_hand.moved(signal, product, lambda end: end * factor)
+            by_hand.multiplied(signal, product, factor)
         if isinstance(factor, Tensor) and signal.numel() <= FEW:
             _note_factors(signal, factor, product)
         return _masked(product, factor)
@@ -193,7 +193,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
             lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, scales=True, factor=other
         )
         if isinstance(other, (int, float)) and other:
-            by_hand.moved(input, quotient, lambda end: end / other)
+            by_hand.multiplied(input, quotient, 1 / other)
         return quotient
     if isinstance(input, (int, float)) and input == 1 and (sigmoid := by_hand.reciprocal_sigmoid(other)) is not None:
         return sigmoid

@@ -44,6 +44,8 @@ GATES = {
     "clamp_min and clamp_max": lambda x: x * torch.clamp_max(torch.clamp_min(x + 3, 0), 6) / 6,
     "relu and clamp": lambda x: x * ((x + 3).relu().clamp(max=6) / 6),
     "clip": lambda x: x * (3 + x).clip(0, 6) / 6,
+    "clamp after a division": lambda x: x * ((x + 1) / 2).clamp(0, 1),
+    "clamp after a product": lambda x: x * (0.5 * (x + 1)).clamp(0, 1),
     "clamp in place": lambda x: x * x.clone().add_(3).clamp_(0).clamp_(max=6).div_(6),
     "clamp by name": lambda x: x * torch.clamp(x / 6 + 0.5, min=0, max=1),
     "hardtanh in place": lambda x: x * F.hardtanh_(x + 3, 0, 6) / 6,
