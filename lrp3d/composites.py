@@ -147,6 +147,11 @@ class Composite:
         by_function = any(handler_of(function) is handler_of(F.batch_norm) for function in self.operations)
         return by_type or by_function or any(not _is_pattern(name) for name in self.names)
 
+    @property
+    def addresses_products(self) -> bool:
+        """Whether it says which factor weighs in some products."""
+        return bool(self.products)
+
     def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
         """Which factor of a product of two signals is the weight; None if the composite does not say."""
         for key, factor in self.products.items():

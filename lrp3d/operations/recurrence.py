@@ -1,8 +1,8 @@
 """Recurrent layers and cells, unrolled over time: every time step is a sum of linear maps, weighted by gates.
 
 Gates are constant, and the candidate takes all relevance (signal takes all: Arras et al. 2017, arXiv:1706.07206; 2019,
-arXiv:1909.12114). Relevance passes tanh unchanged, and is shared over linear maps by their rule and at sums by the rule
-of sums.
+arXiv:1909.12114), unless the composite says something else about products. Relevance passes tanh unchanged, and is
+shared over linear maps by their rule and at sums by the rule of sums.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ class Weights(NamedTuple):
 def _values(x: Tensor) -> Tensor:
     """The values alone, as a constant."""
     values: Tensor = active_tracer().resolve(x)
-    return values.detach()
+    with torch._C.DisableTorchFunction():
+        return values.detach()
 
 
 def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
-    """The values of all gates before their sigmoid, as constants; the candidate's are not used."""
+    """The values of all gates before their sigmoid, as constants if they only weigh; the candidate's are not used."""
+    if active_tracer().addresses_products:
+        return _plus(F.linear(x, w.input, w.input_bias), _hidden(h, w)).chunk(parts, 1)
     with torch._C.DisableTorchFunction(), torch.no_grad():
         z = F.linear(_values(x), w.input, w.input_bias)  # (b, parts * hidden)
         h = x.new_zeros(len(x), w.hidden.shape[1]) if h is None else _values(h)
@@ -55,6 +58,14 @@ def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tens
 def _hidden(h: Tensor | None, w: Weights) -> Tensor | None:
     """The summand of the previous state; None if there is neither a state nor a bias."""
     return w.hidden_bias if h is None else F.linear(h, w.hidden, w.hidden_bias)
+
+
+def _is_first(h: Tensor | None) -> bool:
+    """Whether a state is the first one: none was given, or zeros."""
+    tracer = active_tracer()
+    if h is None or tracer.depends_on_clip(h) or not tracer.addresses_products:
+        return h is None
+    return tracer.answers((h == 0).all())
 
 
 def _plus(a: Tensor, b: Tensor | None) -> Tensor:
@@ -78,7 +89,8 @@ def gru_cell(x: Tensor, state: State, w: Weights) -> State:
     r, z, _ = (gate.sigmoid() for gate in _gates(x, h, w, 3))  # (b, hidden) each
     candidate = w.rows(2, 3)
     before = _hidden(h, candidate)
-    weighed = None if before is None else r * before
+    # What layers make of a first state is their bias, and a gate that weighs a constant gets no relevance from it.
+    weighed = None if before is None else (_values(r) if _is_first(h) else r) * before
     new = (1 - z) * _plus(F.linear(x, candidate.input, candidate.input_bias), weighed).tanh()
     return (new if h is None else new + z * h,)
 

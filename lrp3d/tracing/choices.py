@@ -15,6 +15,10 @@ class Choices(Protocol):
     def addresses_normalisation(self) -> bool:
         """Whether a batch norm may get another rule than Identity."""
 
+    @property
+    def addresses_products(self) -> bool:
+        """Whether `product` may say anything."""
+
     def product(self, name: str, handler: Handler | None) -> str | None:
         """Which factor of a product of two signals is the weight; None if what is known about them decides."""
 

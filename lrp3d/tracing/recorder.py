@@ -280,6 +280,11 @@ class Recorder:
         self.products.append(name)
         return None if self.choices is None else self.choices.product(name, self._handler)
 
+    @property
+    def addresses_products(self) -> bool:
+        """Whether the composite says which factor weighs in some products."""
+        return self.choices is not None and self.choices.addresses_products
+
     def rule_for(self, function: TorchFunction) -> Rule | None:
         """The composite's rule for a function, None without one."""
         return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))

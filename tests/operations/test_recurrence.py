@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import lrp3d
@@ -329,3 +330,57 @@ def test_a_table_that_begins_as_zeros_is_no_state(name):
         for of in (lambda: TABLES[name](table), lambda: made)
     )
     torch.testing.assert_close(found.matrix, wanted.matrix)
+
+
+class Gated(nn.Module):
+    """The last state of a cell of torch's, or of the same cell written out."""
+
+    def __init__(self, cell, by_hand, start):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.cell, self.fc = nn.Conv3d(3, 6, 1), cell(6, 5), nn.Linear(5, 4)
+        self.by_hand, self.start = by_hand, start
+        self.double().eval()
+
+    def gates(self, x, h, parts):
+        cell = self.cell
+        of_input, of_state = F.linear(x, cell.weight_ih, cell.bias_ih), F.linear(h, cell.weight_hh, cell.bias_hh)
+        return of_input.chunk(parts, 1), of_state.chunk(parts, 1)
+
+    def lstm(self, x, state):
+        a, b = self.gates(x, state[0], 4)
+        i, f, o = ((a[k] + b[k]).sigmoid() for k in (0, 1, 3))
+        c = i * (a[2] + b[2]).tanh() + f * state[1]
+        return o * c.tanh(), c
+
+    def gru(self, x, h):
+        a, b = self.gates(x, h, 3)
+        r, z = (a[0] + b[0]).sigmoid(), (a[1] + b[1]).sigmoid()
+        return (1 - z) * (a[2] + r * b[2]).tanh() + z * h
+
+    def forward(self, x):
+        f = self.conv(x).relu().mean((3, 4))
+        h, is_lstm = x.new_zeros(len(x), 5), isinstance(self.cell, nn.LSTMCell)
+        written = self.lstm if is_lstm else self.gru
+        state = None if self.start == "none" and not self.by_hand else (h, h) if is_lstm else h
+        for t in range(f.shape[2]):
+            state = (written if self.by_hand else self.cell)(f[:, :, t], state)
+        return self.fc(state[0] if is_lstm else state)
+
+
+COMPOSITES = {"attnlrp": "attnlrp", "paper": "paper", "halves": lrp3d.Composite(products="halves")}
+
+
+@pytest.mark.parametrize("start", ["none", "zeros"])
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell])
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_what_a_composite_says_of_products_holds_for_the_gates_of_torchs_own_cells(composite, cell, start):
+    found, wanted = (
+        lrp3d.explain(
+            Gated(cell, by_hand, start), CLIP, 1, contrastive=False, composite=COMPOSITES[composite], temporal=False
+        )
+        for by_hand in (False, True)
+    )
+    torch.testing.assert_close(found.logits, wanted.logits)
+    # Without a state there is one epsilon less.
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-4, atol=1e-8)
