@@ -215,6 +215,18 @@ def laid_out(clip: Tensor, layout: str) -> Tensor:
     return clip if pattern == "b c t h w" else einops.rearrange(clip, f"b c t h w -> {pattern}").contiguous()
 
 
+def check_not_laid_out(clips: Tensor, layout: str) -> None:
+    """Raises ValueError for clips (m, c, t, h, w) that have the axes of the model's layout, as their colours show."""
+    axes = Layout(layout)
+    if clips.dim() != axes.axes or "c" not in axes.groups or clips.shape[1] <= COLOURS:
+        return
+    if clips.shape[axes.groups.index("c")] == COLOURS:
+        raise ValueError(
+            f"clips are (m, c, t, h, w) here, and get the layout {axes.given!r} for the model, got shape "
+            f"{tuple(clips.shape)}, which has it already: give them as they are before that"
+        )
+
+
 def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:
     """A tensor with the axes of `layout` as (b, c, t, h, w)."""
     axes = Layout(layout)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrp3d.checks import class_numbers
 from lrp3d.compiling import not_compiled
 from lrp3d.explain import explain
-from lrp3d.layout import laid_out
+from lrp3d.layout import check_not_laid_out, laid_out
 from lrp3d.outputs import Output
 from lrp3d.printed import few
 from lrp3d.progress import bar
@@ -87,7 +87,7 @@ def prototypes(
         top: the number of clips for each channel, or all clips with relevance if there are fewer.
         contrastive: as in `lrp3d.explain`.
         input_range: as in `lrp3d.explain`.
-        layout: the axes of the clips that the model takes.
+        layout: the axes of the clips that the model takes; `clips` are (m, c, t, h, w) all the same.
         output: as in `lrp3d.explain`.
         batch_size: the number of clips that are explained at once; clips of one batch must have the same shape.
         progress: show a progress bar on stderr.
@@ -111,6 +111,7 @@ def prototypes(
     of_all, of_each = _one_or_each(targets)
     shares, first = [], 0
     for batch in bar(_batches(clips, batch_size), "clip", progress):
+        check_not_laid_out(batch, layout)
         of_batch = None if of_each is None else class_numbers(list(islice(of_each, len(batch)))).tolist()
         if of_batch is not None and len(of_batch) < len(batch):
             raise ValueError(f"there are more clips than targets ({first + len(of_batch)}): give one for each clip")

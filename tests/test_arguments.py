@@ -194,6 +194,20 @@ def test_clips_in_another_layout_are_told_of_it(use):
     assert use(Folding().eval(), clip, layout="btchw") is not None
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, clips: lrp3d.check(model, clips, layout="btchw"),
+        lambda model, clips: lrp3d.prototypes(model, clips, "conv", [0], layout="btchw"),
+    ],
+)
+def test_lists_of_clips_have_one_layout_whatever_the_model_takes(use):
+    with pytest.raises(
+        ValueError, match=r"clips are \(m, c, t, h, w\) here, .*'btchw'.*\(2, 8, 3, 6, 6\), which has it"
+    ):
+        use(Folding().eval(), torch.rand(2, 8, 3, 6, 6))
+
+
 def test_a_model_that_cannot_run_on_another_layout_says_which_it_may_be(model):
     with pytest.raises(ValueError, match=r"could not run.*layout='btchw'"):
         lrp3d.explain(model, torch.rand(2, 8, 3, 6, 6))

@@ -26,7 +26,7 @@ from lrp3d.faithfulness.games import (
 )
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
 from lrp3d.interventions import intervention_matrix
-from lrp3d.layout import laid_out
+from lrp3d.layout import check_not_laid_out, laid_out
 from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
 from lrp3d.metrics.contributions import frame_scores, without_rounding
@@ -119,6 +119,8 @@ def check(
             f"check needs clips of one number of frames, got clips of {' and '.join(map(str, lengths))} frames; "
             "check those of each length by themselves"
         )
+    for x in batches:
+        check_not_laid_out(x, layout)
     twin = twin_of(model)
     singles = [clip[None] for x in batches for clip in x]
     classes = _classes_of(targets, len(singles))
