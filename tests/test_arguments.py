@@ -258,6 +258,24 @@ def test_a_forward_of_several_arguments_is_refused_in_a_sentence():
         lrp3d.explain(Two().eval(), [clip, clip])
 
 
+@pytest.mark.parametrize(("largest", "is_warned"), [(1.05, False), (1.15, True)])
+def test_a_clip_may_overshoot_its_range_by_a_tenth_as_resizing_does(largest, is_warned):
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    clip = torch.rand(1, 3, 4, 6, 6)
+    clip[0, 0, 0, 0, 0] = largest
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lrp3d.explain(model, clip, input_range=(0.0, 1.0), temporal=False)
+    assert any("the clip holds values from" in str(warning.message) for warning in caught) == is_warned
+
+
+def test_images_of_three_channels_are_no_folded_frames():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(model, torch.rand(2, 3, 6, 6))
+
+
 def test_frames_among_the_channels_or_the_clips_are_suspected():
     class Stacked(nn.Module):
         def __init__(self):

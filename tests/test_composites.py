@@ -406,3 +406,9 @@ def test_composites_with_a_range_for_each_channel_are_compared_by_its_values():
     assert composite(1.0) == composite(1.0) != composite(2.0)
     assert hash(composite(1.0)) == hash(composite(1.0))
     assert lrp3d.rules.ZBeta(0.0, 1.0) == lrp3d.rules.ZBeta(0.0, 1.0) != lrp3d.rules.ZBeta(0.0)
+
+
+def test_a_rule_for_all_modules_goes_to_those_that_share_and_to_no_others():
+    found = rules(lrp3d.Composite(layers={nn.Module: Epsilon(0.1)}))
+    assert (found["stem"], found["block.0"], found["fc"]) == (str(Epsilon(0.1)),) * 3
+    assert found["block.1"] == found["block.2"] == str(Identity())

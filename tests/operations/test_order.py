@@ -101,3 +101,10 @@ def test_a_network_that_orders_its_frames_is_explained(pool):
     net = Net(lambda self, x: self.fc(pool(self.conv(x).relu().mean((3, 4))).mean(2)), **layers).eval()
     found = lrp3d.explain(net, NO_TIES, 0, contrastive=False, temporal=False)
     assert found.conservation.max() < 1e-9
+
+
+@pytest.mark.parametrize("order", [lambda x: x.topk(1, 1)[0], lambda x: x.sort(1, descending=True)[0][:, :1]])
+def test_a_constant_that_is_as_large_as_the_largest_input_gets_nothing(order):
+    x = torch.tensor([[3.0, 1, 2, 3], [0, 1, 3, 2]], dtype=D)
+    _, r, found = twin_relevance(Net(lambda x: order(torch.cat([x.new_full((2, 2), 3.0), x], 1))), x)
+    close(found, r * torch.tensor([[0.5, 0, 0, 0.5], [0, 0, 1, 0]], dtype=D))
