@@ -26,7 +26,8 @@ from lrp3d.rules import (
     ZPlus,
     contrasted,
 )
-from lrp3d.steps.step import Elementwise, Step
+from lrp3d.steps.elementwise import Elementwise
+from lrp3d.steps.step import Step
 from lrp3d.suggestions import did_you_mean, names_hint
 
 LayerTypes = tuple[type[nn.Module], ...]

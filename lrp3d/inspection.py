@@ -13,7 +13,8 @@ from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.propagation.inside import names_of
-from lrp3d.steps.step import ClipInput, Rearrangement, Unsupported
+from lrp3d.steps.ends import ClipInput, Unsupported
+from lrp3d.steps.step import Rearrangement
 from lrp3d.twin.probabilities import LEFT_OUT
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of

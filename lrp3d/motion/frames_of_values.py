@@ -38,10 +38,12 @@ from lrp3d.motion.frames_over_windows import by_position
 from lrp3d.motion.mixing_steps import MixingSteps, Reading, Sequenced
 from lrp3d.motion.moved_frames import MovedFrames
 from lrp3d.motion.refusals import summed_products, unknown, unmatched, unseen
+from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
+from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import Edge, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
-from lrp3d.steps.step import ClipInput, ConstantOutput, Elementwise, RecurrentOutput, Step
+from lrp3d.steps.step import Step
 from lrp3d.steps.writes import Written
 from lrp3d.twin.trace import Trace
 

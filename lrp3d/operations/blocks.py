@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import LinearMap
 from lrp3d.compute.terms import Signed
 from lrp3d.registry import active_tracer
+from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.step import PassThrough, Step
+from lrp3d.steps.step import Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lrp3d.compute.maps import SumOver
 from lrp3d.registry import active_tracer
+from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.graph import Node, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import PassThrough
 from lrp3d.steps.torch_nodes import keeps_frames, reshapes
 
 ROUNDING = 1e3

@@ -19,9 +19,9 @@ from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, passes, refuse
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
 
 _TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}

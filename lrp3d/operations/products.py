@@ -38,9 +38,9 @@ from lrp3d.operations.blocks import (
 )
 from lrp3d.operations.copies import own_shape, shape_among
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.steps.elementwise import Halves, PassThrough
 from lrp3d.steps.graph import step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
 
 # ----------------------------------------------------------------------------------------- which factor weighs

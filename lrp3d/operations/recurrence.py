@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.operations.blocks import attach
 from lrp3d.registry import active_tracer
-from lrp3d.steps.step import RecurrentOutput
+from lrp3d.steps.elementwise import RecurrentOutput
 
 State = tuple[Tensor | None, ...]
 """(h,) or (h, c), each (b, hidden); None before the first step."""

@@ -7,9 +7,11 @@ from lrp3d.compute.maps import Convolution, FullyConnected, MatrixProduct, Scale
 from lrp3d.layout import usual_channel_axis
 from lrp3d.motion.moved import kind
 from lrp3d.propagation.axes import Axes, Axis
+from lrp3d.steps.elementwise import RecurrentOutput
+from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ClipInput, RecurrentOutput, Step
+from lrp3d.steps.step import Step
 
 
 class ChannelAxes:

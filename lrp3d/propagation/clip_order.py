@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lrp3d.motion.moved import kind
 from lrp3d.propagation.axes import Axes, Axis
+from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node
-from lrp3d.steps.step import ClipInput, Step
+from lrp3d.steps.step import Step
 
 
 class ClipOrder:

@@ -36,9 +36,11 @@ from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.time_axis import time_steps
+from lrp3d.steps.elementwise import PassThrough
+from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ClipInput, PassThrough, Step
+from lrp3d.steps.step import Step
 from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.classifier import orient
 from lrp3d.twin.trace import Trace

@@ -19,9 +19,10 @@ from lrp3d.propagation.axes import Axis
 from lrp3d.propagation.channel_axes import ChannelAxes
 from lrp3d.propagation.clip_order import ClipOrder, with_clips_first
 from lrp3d.propagation.propagate import Start, Through
+from lrp3d.steps.ends import Outlet
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.step import Outlet, Step
+from lrp3d.steps.step import Step
 from lrp3d.transfer import placed
 from lrp3d.twin.trace import Trace
 from lrp3d.values import as_tensor

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, MatrixProduct
+from lrp3d.steps.elementwise import Elementwise, Halves, RecurrentOutput, SharedInParts
+from lrp3d.steps.ends import ConstantOutput, Unsupported
 from lrp3d.steps.graph import (
     Edge,
     Node,
@@ -22,16 +24,8 @@ from lrp3d.steps.graph import (
     with_edges,
 )
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import (
-    ConstantOutput,
-    Elementwise,
-    Halves,
-    OverAxes,
-    RecurrentOutput,
-    SharedInParts,
-    Step,
-    Unsupported,
-)
+from lrp3d.steps.over_axes import OverAxes
+from lrp3d.steps.step import Step
 from lrp3d.steps.writes import Written
 from lrp3d.tracing.advice import FOREIGN
 

@@ -10,10 +10,12 @@ import torch
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Average, Broadcast, Convolution, FullyConnected, Scale
 from lrp3d.propagation.time_average import TimeAverage
+from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
+from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.steps.step import ClipInput, Elementwise, RecurrentOutput, Step
+from lrp3d.steps.step import Step
 from lrp3d.steps.torch_nodes import keeps_frames
 
 TIME = 2

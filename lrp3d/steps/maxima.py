@@ -15,9 +15,11 @@ from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.plain import is_plain
 from lrp3d.rules import Rule, WinnerTakesAll
+from lrp3d.steps.elementwise import SharedInParts, equal_parts
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.step import OverAxes, SharedInParts, Step, equal_parts
+from lrp3d.steps.over_axes import OverAxes
+from lrp3d.steps.step import Step
 
 
 class _Places(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.rules import ByContribution, Rule
-from lrp3d.steps.step import OverAxes
+from lrp3d.steps.over_axes import OverAxes
 
 
 class Proportional(OverAxes):

@@ -15,8 +15,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lrp3d.layout import Layout
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
+from lrp3d.steps.ends import ClipInput, Unsupported
 from lrp3d.steps.graph import downwards, step_of
-from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Site, Step, Token, Unsupported
+from lrp3d.steps.step import Rearrangement, Relevance, Site, Step, Token
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.first_states import FirstStates

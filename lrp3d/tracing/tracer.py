@@ -21,7 +21,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.printed import with_article
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
-from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
+from lrp3d.steps.ends import ConstantOutput, Outlet, Unsupported
+from lrp3d.steps.step import GRADIENT, Token
 from lrp3d.steps.writes import Shared
 from lrp3d.tracing.advice import BITS, COMPLEX, COPIED, NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lrp3d.composites import Composite
+from lrp3d.steps.elementwise import Elementwise
+from lrp3d.steps.ends import ClipInput, ConstantOutput, Outlet, Unsupported
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import ClipInput, ConstantOutput, Elementwise, Outlet, Position, Step, Unsupported
+from lrp3d.steps.step import Position, Step
 from lrp3d.steps.torch_nodes import REARRANGEMENTS, WITH_CONSTANTS
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, GLOBAL_HOOK, LOST
 from lrp3d.tracing.tracer import Tracer

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.outputs import Chosen
+from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
+from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import (
     Edge,
     Node,
@@ -28,8 +30,9 @@ from lrp3d.steps.graph import (
     with_edges,
 )
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.over_axes import OverAxes
 from lrp3d.steps.proportional import Proportional
-from lrp3d.steps.step import ClipInput, Elementwise, OverAxes, Position, RecurrentOutput, Step
+from lrp3d.steps.step import Position, Step
 
 TWO_SIDES = (
     "the classes that are held against each other are two sides of one output of {name!r}, so that what speaks for one "

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import PassThrough, Step, Token
+from lrp3d.steps.step import Step, Token
 from lrp3d.steps.torch_nodes import REARRANGEMENTS
 from lrp3d.tracing.recorder import Probabilities
 from lrp3d.tracing.tracer import Tracer

@@ -1,0 +1,75 @@
+"""Where relevance ends, or is looked at: the clip, outputs held constant, outputs of modules, unknown operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.layout import Layout
+from lrp3d.rules import Identity, Rule
+from lrp3d.steps.elementwise import PassThrough
+from lrp3d.steps.step import Step
+
+
+class _Constant(Rule):
+    """A rule under which relevance stays where it is."""
+
+    def __repr__(self) -> str:
+        return "held constant"
+
+
+class ClipInput(Step):
+    """Where the clip (or a pathway of it) enters the twin.
+
+    Args:
+        layout: its axes; None if it is no clip, but images or features.
+    """
+
+    def __init__(self, layout: Layout | None = None):
+        self.layout = layout
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """The relevance of the input itself."""
+        return [r]
+
+
+class Outlet(PassThrough):
+    """The output of a module whose relevance the caller asked for; it has the name of the module."""
+
+    rule: Rule | None = Identity()
+
+    def __init__(self, shape: torch.Size):
+        super().__init__(shape, linear=True)
+
+
+class ConstantOutput(Step):
+    """The output of a module that is held constant: relevance that arrives stays here and is booked."""
+
+    rule: Rule | None = _Constant()
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """Hands no relevance on."""
+        return [None]
+
+
+class Unsupported(Step):
+    """An operation without a rule; kept in the graph so that it is refused only if relevance would reach it."""
+
+    def __init__(self, advice: str):
+        self.advice = advice
+
+    @property
+    def problem(self) -> str:
+        """One line that names the operation and says what to do."""
+        return f"{self.name} ({self.operation}): {self.advice}"
+
+    def accepts(self, rule: Rule) -> bool:
+        """Accepts no rule."""
+        return False
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Raises the error that names the operation."""
+        raise UnsupportedOperation([self.problem])
