@@ -22,7 +22,6 @@ from lrp3d.checks import (
     check_merge,
     check_numbers,
     check_options,
-    check_relevance,
     check_seed,
     is_contrastive,
     prepare_mode,
@@ -33,30 +32,24 @@ from lrp3d.composites import Composite
 from lrp3d.compute import buffers
 from lrp3d.compute.precision import matmul_precision, no_autocast, widened
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.explanation import Explanation, Ledger, LedgerEntry
-from lrp3d.floor import floor_shares
+from lrp3d.explanation import Explanation
+from lrp3d.floor import floor_of, floor_shares
 from lrp3d.layout import axes_hint, warn_of_layout
-from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.motion.splitting import Motion
 from lrp3d.outputs import Output, Reader
-from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
-from lrp3d.propagation.frame_logits import FrameSeeds, check_frame_axis, columns_of_frames, frame_seeds
-from lrp3d.propagation.inside import Inside, Where, check_inside, gates, names_of
-from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
-from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
-from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
-from lrp3d.steps.zero_denominators import ZeroDenominators, asked, asking
-from lrp3d.transfer import numbers
+from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
+from lrp3d.propagation.inside import Inside, Where, check_inside, names_of
+from lrp3d.propagation.motion_parts import check_motion, still_clip
+from lrp3d.propagation.notes import warn_of_what_is_missing
+from lrp3d.results import with_matrix, without_matrix
+from lrp3d.steps.zero_denominators import ZeroDenominators, asking
 from lrp3d.twin.ranges import Range
+from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
-from lrp3d.values import in_widest_type
 
 Clip = Tensor | Sequence[Tensor]
-
-Channels = dict[str, list[int]]
-"""Indices of channels, by the name of the module whose output has them."""
 
 
 @not_compiled
@@ -179,6 +172,8 @@ def explain(
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
     seed = check_seed(seed)
     pathways = check_clip(clip, layout)
+    if motion:
+        check_motion(pathways, temporal)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
@@ -201,14 +196,9 @@ def explain(
         read = Reader(output)
         options = (input_range, layout, contrastive, read, constants, seed, (*layer_patterns, *channels))
         record = twin.record((clip,), *options)
-        check_logits(record.output, pathways, layout)
-        check_numbers(record.clip_is_finite, record.output_is_finite)
-        if record.problems:
-            raise UnsupportedOperation(record.problems)
-        check_frame_axis(record, read.frames)
+        _check_record(record, pathways, layout, read)
         split = None
         if motion:
-            check_motion(pathways, temporal)
             still_pathways = (still_clip(pathways[0], layout, len(record.output)),)
             split = Motion(record, twin.record(still_pathways, *options), layout)
         # Channels and motion read activations again.
@@ -221,10 +211,8 @@ def explain(
         )
         warn_of_what_is_missing(clips)
         if not (temporal and clips.has_time):
-            warn_of_layout(pathways, layout)
-            if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):
-                warn(what)
-            return _without_matrix(clips, channels)
+            _warn_of_time(clips, pathways)
+            return without_matrix(clips, channels)
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
@@ -233,66 +221,27 @@ def explain(
             if chunk_size is None and memory_budget is None:
                 chunks = chunks_that_fit(chunks, twin.chunks_that_fit, kind)
                 watched.enter_context(unless_full(chunks, twin.chunks_that_fit, kind, record.output.device))
-            result = _with_matrix(clips, channels, split, seeds, chunks, progress, hint)
-        return result if shares is None else replace(result, floor=_floor_of(shares, result))
+            result = with_matrix(clips, channels, split, seeds, chunks, progress, hint)
+        if shares is None:
+            return result
+        assert result.matrix is not None
+        return replace(result, floor=floor_of(shares, result.matrix))
 
 
-def _without_matrix(clips: ClipRelevance, channels: Channels) -> Explanation:
-    """The explanation of the clips' logits alone, of a model without frame logits or with `temporal=False`."""
-    if not channels:
-        return _explanation(clips, clips.maps())
-    part = through_channels(clips, gates(clips.record, channels, [clips.record.output.grad_fn]), None)
-    return _explanation(clips, part.signed, part, channels)
+def _check_record(record: Trace, pathways: Sequence[Tensor], layout: str, read: Reader) -> None:
+    """Raises the errors of `explain` for what a forward pass of the twin shows."""
+    check_logits(record.output, pathways, layout)
+    check_numbers(record.clip_is_finite, record.output_is_finite)
+    if record.problems:
+        raise UnsupportedOperation(record.problems)
+    check_frame_axis(record, read.frames)
 
 
-def _with_matrix(
-    clips: ClipRelevance,
-    channels: Channels,
-    split: Motion | None,
-    seeds: FrameSeeds,
-    chunks: Chunks,
-    progress: bool,
-    hint: str,
-) -> Explanation:
-    """The explanation of the clips' logits and of their frame logits: all of them, or through some channels.
-
-    Args:
-        clips: the recorded clips.
-        channels: the channels through which relevance counts, by the module; all if there are none.
-        split: splits the relevance by motion, if the caller asked for it.
-        seeds: the relevance of every frame logit, with which propagation starts.
-        chunks: how many frame logits are explained at once.
-        progress: whether a progress bar is shown.
-        hint: what the clip's shape suggests where there are more frame logits than frames.
-    """
-    motion: MotionParts | None = None
-    part: ChannelRelevance | None = None
-    signed: Sequence[Tensor]
-    if channels:
-        doors = gates(clips.record, channels, [start.edge[0] for start in seeds.starts])
-        part = through_channels(clips, doors, seeds, chunks.size, progress)
-        assert part.rows is not None
-        rows, signed = part.rows, part.signed
-    elif split is not None:
-        motion = motion_parts(clips, seeds, chunks.size, split, clips.settings.contrastive, progress)
-        rows, signed = motion.rows, [motion.signed]
-    else:
-        rows, signed = clips.rows(seeds, chunks, progress)
-    scaled = clips.settings.contrastive and part is None
-    temporal_matrix = temporal_relevance(rows, seeds, scaled=scaled, hint=hint)
-    atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
-    explanation = _explanation(clips, signed, part, channels)
-    return replace(
-        explanation,
-        frame_logits=temporal_matrix.frame_logits,
-        matrix=temporal_matrix.matrix,
-        positions=temporal_matrix.positions,
-        atr=atr,
-        avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
-        max_atr=max_atr(atr),
-        layer_rows={name: in_blocks(of_seeds, seeds) for name, of_seeds in explanation.layer_rows.items()},
-        **({} if motion is None else motion.of_explanation),
-    )
+def _warn_of_time(clips: ClipRelevance, pathways: Sequence[Tensor]) -> None:
+    """Warns of what a clip that is explained as a whole, or its logits, may hide of time."""
+    warn_of_layout(pathways, clips.settings.layout)
+    if clips.record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(clips.record)):
+        warn(what)
 
 
 def _floor_shares(
@@ -313,48 +262,3 @@ def _floor_shares(
 
     key = tuple(tuple(value) if isinstance(value, list) else value for value in options.values())
     return floor_shares(twin, pathways, layout, input_range, matrix, key, draws)
-
-
-def _floor_of(shares: Tensor, explanation: Explanation) -> Tensor:
-    """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
-    matrix = explanation.matrix
-    assert matrix is not None
-    return (shares * in_widest_type(matrix).sum(-1, keepdim=True)).to(matrix)
-
-
-def _explanation(
-    clips: ClipRelevance,
-    signed: Sequence[Tensor],
-    part: ChannelRelevance | None = None,
-    channels: Channels | None = None,
-) -> Explanation:
-    """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
-    maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
-    finite = torch.stack([m.isfinite().all() for m in signed]).all()
-    reached = torch.stack([m.flatten(1).any(1) for m in signed]).any(0)
-    conservation = clips.conservation(signed)  # before numbers are read, as it propagates too
-    questions = asked()
-    zeros = torch.stack(questions.questions) if questions is not None and questions.questions else reached[:0]
-    finite, reached, zeros, *flows = numbers([finite, reached, zeros, *clips.flows.values()])
-    if questions is not None:
-        questions.confirm(zeros.bool().tolist())
-    check_relevance(bool(finite))
-    warn_of_nothing(~reached.bool(), clips)
-    return Explanation(
-        logits=clips.logits,
-        target=clips.chosen.target,
-        sign=clips.chosen.sign,
-        against=clips.chosen.against,
-        relevance=maps[0] if clips.single else maps,
-        frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
-        conservation=conservation,
-        ledger=Ledger(
-            LedgerEntry(step.name, str(step.rule), *flow.tolist())
-            for step, flow in zip(clips.flows, flows, strict=True)
-        ),
-        contrastive=clips.settings.contrastive,
-        layout=clips.settings.layout,
-        about=about(clips),
-        where=channels or None,
-        **clips.inside.of_explanation,
-    )

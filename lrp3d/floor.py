@@ -22,6 +22,7 @@ from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.twin.ranges import ends_of, range_per_pathway
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import untrained
+from lrp3d.values import in_widest_type
 
 LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
 KEPT = 16  # settings whose floors a twin keeps
@@ -122,3 +123,9 @@ def _sizes(x: Tensor, layout: str) -> dict[str, int]:
 def _has_clip_axis(layout: str) -> bool:
     """Whether clips have an axis of their own."""
     return "b" in Layout(layout).groups
+
+
+def floor_of(shares: Tensor, matrix: Tensor) -> Tensor:
+    """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
+    floor: Tensor = shares * in_widest_type(matrix).sum(-1, keepdim=True)
+    return floor.to(matrix)

@@ -33,6 +33,7 @@ figures
 explanation
 planted video
 again floor
+results
 explain inspection
 interventions prototypes
 faithfulness

@@ -1,0 +1,123 @@
+"""Makes the result of `explain` from the relevance of recorded clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lrp3d.checks import check_relevance
+from lrp3d.explanation import Explanation, Ledger, LedgerEntry
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.motion.splitting import Motion
+from lrp3d.propagation.channels import ChannelRelevance, through_channels
+from lrp3d.propagation.chunks import Chunks
+from lrp3d.propagation.clip_relevance import ClipRelevance
+from lrp3d.propagation.frame_logits import FrameSeeds
+from lrp3d.propagation.inside import gates
+from lrp3d.propagation.motion_parts import MotionParts, motion_parts
+from lrp3d.propagation.notes import about, warn_of_nothing
+from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
+from lrp3d.steps.zero_denominators import asked
+from lrp3d.transfer import numbers
+
+Channels = dict[str, list[int]]
+"""Indices of channels, by the name of the module whose output has them."""
+
+
+def without_matrix(clips: ClipRelevance, channels: Channels) -> Explanation:
+    """The explanation of the clips' logits alone, of a model without frame logits or with `temporal=False`."""
+    if not channels:
+        return _explanation(clips, clips.maps())
+    part = through_channels(clips, gates(clips.record, channels, [clips.record.output.grad_fn]), None)
+    return _explanation(clips, part.signed, part, channels)
+
+
+def with_matrix(
+    clips: ClipRelevance,
+    channels: Channels,
+    split: Motion | None,
+    seeds: FrameSeeds,
+    chunks: Chunks,
+    progress: bool,
+    hint: str,
+) -> Explanation:
+    """The explanation of the clips' logits and of their frame logits: all of them, or through some channels.
+
+    Args:
+        clips: the recorded clips.
+        channels: the channels through which relevance counts, by the module; all if there are none.
+        split: splits the relevance by motion, if the caller asked for it.
+        seeds: the relevance of every frame logit, with which propagation starts.
+        chunks: how many frame logits are explained at once.
+        progress: whether a progress bar is shown.
+        hint: what the clip's shape suggests where there are more frame logits than frames.
+    """
+    motion: MotionParts | None = None
+    part: ChannelRelevance | None = None
+    signed: Sequence[Tensor]
+    if channels:
+        doors = gates(clips.record, channels, [start.edge[0] for start in seeds.starts])
+        part = through_channels(clips, doors, seeds, chunks.size, progress)
+        assert part.rows is not None
+        rows, signed = part.rows, part.signed
+    elif split is not None:
+        motion = motion_parts(clips, seeds, chunks.size, split, clips.settings.contrastive, progress)
+        rows, signed = motion.rows, [motion.signed]
+    else:
+        rows, signed = clips.rows(seeds, chunks, progress)
+    scaled = clips.settings.contrastive and part is None
+    temporal_matrix = temporal_relevance(rows, seeds, scaled=scaled, hint=hint)
+    atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
+    explanation = _explanation(clips, signed, part, channels)
+    return replace(
+        explanation,
+        frame_logits=temporal_matrix.frame_logits,
+        matrix=temporal_matrix.matrix,
+        positions=temporal_matrix.positions,
+        atr=atr,
+        avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
+        max_atr=max_atr(atr),
+        layer_rows={name: in_blocks(of_seeds, seeds) for name, of_seeds in explanation.layer_rows.items()},
+        **({} if motion is None else motion.of_explanation),
+    )
+
+
+def _explanation(
+    clips: ClipRelevance,
+    signed: Sequence[Tensor],
+    part: ChannelRelevance | None = None,
+    channels: Channels | None = None,
+) -> Explanation:
+    """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
+    maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
+    finite = torch.stack([m.isfinite().all() for m in signed]).all()
+    reached = torch.stack([m.flatten(1).any(1) for m in signed]).any(0)
+    conservation = clips.conservation(signed)  # before numbers are read, as it propagates too
+    questions = asked()
+    zeros = torch.stack(questions.questions) if questions is not None and questions.questions else reached[:0]
+    finite, reached, zeros, *flows = numbers([finite, reached, zeros, *clips.flows.values()])
+    if questions is not None:
+        questions.confirm(zeros.bool().tolist())
+    check_relevance(bool(finite))
+    warn_of_nothing(~reached.bool(), clips)
+    return Explanation(
+        logits=clips.logits,
+        target=clips.chosen.target,
+        sign=clips.chosen.sign,
+        against=clips.chosen.against,
+        relevance=maps[0] if clips.single else maps,
+        frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
+        conservation=conservation,
+        ledger=Ledger(
+            LedgerEntry(step.name, str(step.rule), *flow.tolist())
+            for step, flow in zip(clips.flows, flows, strict=True)
+        ),
+        contrastive=clips.settings.contrastive,
+        layout=clips.settings.layout,
+        about=about(clips),
+        where=channels or None,
+        **clips.inside.of_explanation,
+    )
