@@ -24,7 +24,6 @@ from lrp3d.checks import (
     check_options,
     check_seed,
     is_contrastive,
-    prepare_mode,
     targets_of,
 )
 from lrp3d.compiling import not_compiled
@@ -45,6 +44,7 @@ from lrp3d.propagation.motion_parts import check_motion, still_clip
 from lrp3d.propagation.notes import warn_of_what_is_missing
 from lrp3d.results import with_matrix, without_matrix
 from lrp3d.steps.zero_denominators import ZeroDenominators, asking
+from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lrp3d.checks import check_axes, check_clip, check_logits, check_numbers, check_seed, prepare_mode
+from lrp3d.checks import check_axes, check_clip, check_logits, check_numbers, check_seed
 from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.propagation.inside import names_of
 from lrp3d.steps.ends import ClipInput, Unsupported
 from lrp3d.steps.step import Rearrangement
+from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.probabilities import LEFT_OUT
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of

@@ -25,7 +25,6 @@ from lrp3d.checks import (
     check_numbers,
     check_options,
     check_rows_of_logits,
-    prepare_mode,
     targets_of,
 )
 from lrp3d.compiling import not_compiled
@@ -40,6 +39,7 @@ from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
 from lrp3d.propagation.temporal_matrix import check_row_count, in_blocks
 from lrp3d.transfer import answers, finite
+from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
 
