@@ -292,6 +292,14 @@ def test_clips_without_relevance_leave_the_heat_map_alone():
     assert by_class[1].isnan().all()
 
 
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, NAN])
+def test_a_clip_that_is_not_finite_is_left_out_of_mean_matrices(value):
+    matrix = torch.tensor([[[value, 0.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]])
+    torch.testing.assert_close(mean_matrix(matrix), mean_matrix(matrix[1:]))
+    by_row = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64)  # the clip's other row is known
+    torch.testing.assert_close(mean_matrix(matrix, normalize="row"), by_row)
+
+
 def test_heat_maps_refuse_what_they_do_not_know():
     with pytest.raises(ValueError, match="normalize"):
         mean_matrix(torch.ones(1, 2, 2), normalize="frame")

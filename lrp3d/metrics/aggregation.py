@@ -180,8 +180,8 @@ def mean_matrix(
             the mean of the matrices as they are.
 
     Returns:
-        Mean matrix (n, t), or (g, n, t) with groups, float64. A clip (with "row": a row) without relevance
-        is left out; NaN where nothing is left.
+        Mean matrix (n, t), or (g, n, t) with groups, float64. A clip (with "row": a row) without relevance,
+        or whose sum is not finite, is left out; NaN where nothing is left.
 
     Raises:
         ValueError: as for `aggregate`, or if ``normalize`` is unknown.
@@ -200,9 +200,11 @@ def mean_matrix(
         raise ValueError(f'normalize is "clip", "row" or "none", not {normalize!r}')
     wide = in_widest_type(matrix)
     logits = wide.sum(-1, keepdim=True)  # (b, n, 1)
+    known = logits.isfinite()  # a number divided by an infinity would count as zero
     if normalize == "clip":
         wide = wide * (logits > 0)
         wide = wide / logits.clamp(min=0).sum(-2, keepdim=True)  # 0 / 0 is NaN: such a clip is left out
+        wide = torch.where(known.all(-2, keepdim=True), wide, torch.nan)
     elif normalize == "row":
-        wide = torch.where(logits != 0, wide / logits, torch.nan)
+        wide = torch.where(known & (logits != 0), wide / logits, torch.nan)
     return aggregate(wide, groups, num_groups, keep).mean
