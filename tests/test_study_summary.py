@@ -59,6 +59,24 @@ def test_clips_without_relevance_count_nowhere_and_break_nothing():
     json.dumps(summary, allow_nan=False)
 
 
+def test_a_clip_that_does_not_count_is_in_no_mean():
+    """The first clip looks farthest, but no frame of it speaks for its class, so that it has no avg-ATR."""
+    time = torch.tensor([[0.0, 1.0, 2.0, 0.5], [0.0, 1.0, 2.0, 0.5]])
+    counted = replace(record(1), time=time)
+    silent = replace(record(0, reach=9.0), frame_logits=-torch.ones(4), time=10 * time)
+    summary = study.summarise([silent, counted], config={"time": ["reversed"]})
+    alone = study.summarise([counted], config={"time": ["reversed"]})
+    assert summary["filter"]["without_relevance"] == 1
+    assert summary["clips"]["000000"]["max_atr"] is not None
+    assert [clip["counted"] for clip in summary["clips"].values()] == [False, True]
+    assert summary["dataset"] == alone["dataset"]
+    assert summary["classes"]["0000"] == {**alone["classes"]["0000"], "clips": 2}
+    means = ("logit", "avg_atr", "motion")
+    assert [[each[key] for key in means] for each in summary["time"]] == [
+        [each[key] for key in means] for each in alone["time"]
+    ]
+
+
 def test_a_window_as_long_as_the_clip_stands_at_its_length_and_atr_at_its_mean():
     records = [record(i, windows=2) for i in range(3)]
     windows = study.summarise(records, config={"windows": [4, "segment"]})["windows"]

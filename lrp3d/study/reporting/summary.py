@@ -74,8 +74,9 @@ def summarise(
         and count of ATR, and the mean matrix), "classes" by number, "names" of the classes that clips have, are
         predicted as or explained for, "clips" by number, "windows" (accuracy under partial uniform sampling), and
         "time" (accuracy of all clips with a class, and means over the clips that count, as they are and with their time
-        changed). Sums are taken in float64 in the order of the clips' numbers. Numbers
-        have seven digits; a number that does not exist is None.
+        changed). The clips that count are the same for all means: those that pass the filter and have an avg-ATR. Sums
+        are taken in float64 in the order of the clips' numbers. Numbers have seven digits; a number that does not exist
+        is None.
 
     Raises:
         ValueError: there are no records, they are of several models, a clip has two, the list is shorter than what was
@@ -100,10 +101,11 @@ def summarise(
             "length of the whole list"
         )
     logits, label = class_logits(torch.stack([r.logits for r in ordered])), _labels(ordered)
-    keep = _counting_clips(logits, label, correct, min_score)
     groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered], device="cpu"))
     atr, frames = torch.stack([r.atr for r in ordered]), torch.stack([r.frame_logits for r in ordered])
     of_clips = {"avg_atr": avg_atr(atr.double(), frames.double()), "max_atr": max_atr(atr.double())}
+    passing = _passing_clips(logits, label, correct, min_score)
+    keep = passing & ~of_clips["avg_atr"].isnan()  # for every number alike
     matrix = torch.stack([r.matrix for r in ordered])
     windows = dict(config or {}).get("windows", [])
     summary = {
@@ -115,7 +117,7 @@ def summarise(
             "missing": 0 if listed is None else listed - len(ordered) - failed,
             "damaged": sum(bool(r.lost) for r in ordered),
         },
-        "filter": _filter_counts(logits, label, keep, of_clips["avg_atr"], correct, min_score),
+        "filter": _filter_counts(logits, label, passing, keep, correct, min_score),
         "accuracy": _accuracy(logits, label),
         "dataset": {
             "columns": matrix.shape[-1],
@@ -158,13 +160,13 @@ def _labels(records: Sequence[Record]) -> Tensor:
     return torch.tensor([-1 if record.label is None else record.label for record in records], device="cpu")
 
 
-def _counting_clips(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:
-    """Says which clips count (b,)."""
+def _passing_clips(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:
+    """Says which clips pass the filter (b,); those that have relevance as well count."""
     return select(logits, label if correct else logits.argmax(-1), min_score)
 
 
 def _filter_counts(
-    logits: Tensor, label: Tensor, keep: Tensor, atr: Tensor, correct: bool, min_score: float
+    logits: Tensor, label: Tensor, passing: Tensor, keep: Tensor, correct: bool, min_score: float
 ) -> dict[str, Any]:
     """Returns the filter, and how many clips each of its conditions takes out, in this order."""
     unlabelled = (label < 0) & correct
@@ -172,11 +174,11 @@ def _filter_counts(
     return {
         "correct": correct,
         "min_score": min_score,
-        "counted": int((keep & ~atr.isnan()).sum()),
+        "counted": int(keep.sum()),
         "without_label": int(unlabelled.sum()),
         "wrong": int(wrong.sum()),
-        "low_score": int((~keep & ~wrong & ~unlabelled).sum()),
-        "without_relevance": int((keep & atr.isnan()).sum()),
+        "low_score": int((~passing & ~wrong & ~unlabelled).sum()),
+        "without_relevance": int((passing & ~keep).sum()),
     }
 
 
