@@ -105,6 +105,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/reporting/paper_figures.py": REPORTS,
     "lrp3d/study/reporting/paper_maps.py": REPORTS,
     "lrp3d/study/reporting/named_networks.py": REPORTS,
+    "lrp3d/study/reporting/distinct_studies.py": REPORTS,
     "lrp3d/study/reporting/study_clips.py": ("tests/test_study_gallery.py", *REPORTS),
     "lrp3d/study/reporting/table_format.py": (*REPORTS, "tests/test_study_gallery.py"),
 }

@@ -186,6 +186,30 @@ def test_two_studies_of_one_model_are_told_apart_by_their_folders(summaries):
     assert len({part.name for part in made.parts}) == len(made.parts)
 
 
+def test_lists_of_one_name_are_kept_apart_and_that_is_said():
+    def of_list(model, clips):
+        made = summary_of(model=model, dataset="val")
+        return {**made, "config": {**made["config"], "clips": clips}}
+
+    few, other, many = (f"{n} clips, digest {digest:016x}" for n, digest in ((6, 7), (6, 2**63), (24, 9)))
+    studies = [("a", few), ("b", few), ("c", many), ("d", many)]
+    made = study.report([(name, of_list(f"model {name}", clips)) for name, clips in studies])
+    tables = {part.name: part for part in made.parts}
+    assert [row["data set"] for row in rows(tables["counts"])] == ["val (6 clips)"] * 2 + ["val (24 clips)"] * 2
+    assert {(row["data set"], row["models"]) for row in rows(tables["correlation"])} == {
+        ("val (6 clips)", "2"),
+        ("val (24 clips)", "2"),
+    }
+    assert made.warnings[0] == (
+        "val is the name of 2 different lists of clips, which are not compared: 6 clips in a, b; 24 clips in c, d."
+    )
+    as_many = study.report([("a", of_list("one", few)), ("b", of_list("other", other))])
+    assert [row[1] for row in as_many.parts[0].rows] == ["val (6 clips, 00000000)", "val (6 clips, 80000000)"]
+    alike = study.report([("a", of_list("one", few)), ("b", of_list("other", few))])
+    assert [row[1] for row in alike.parts[0].rows] == ["val", "val"]
+    assert not alike.warnings
+
+
 def test_a_class_to_show_is_shown_and_one_that_nobody_knows_is_refused(summaries):
     assert study.report(summaries[:1], show=["Doing_3"]).parts
     with pytest.raises(ValueError, match="no study has a class 'juggling'"):

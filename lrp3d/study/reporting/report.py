@@ -18,6 +18,7 @@ from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
 from lrp3d.study.reporting.clip_pages import clip_pages
 from lrp3d.study.reporting.data_set_figures import figures_across_studies, maps_of_data_sets
+from lrp3d.study.reporting.distinct_studies import distinct, lists_told_apart
 from lrp3d.study.reporting.gallery import Gallery, ReadRecord, gallery
 from lrp3d.study.reporting.inline_svg import inlined
 from lrp3d.study.reporting.not_made import not_made
@@ -183,8 +184,8 @@ def report(
         the others.
 
     Raises:
-        ValueError: there are no summaries, no study has a class to show, `clips` are not one for each study, or there
-            are no pages.
+        ValueError: there are no summaries, no study has a class to show, `clips` are not one for
+            each study, or there are no pages.
         ImportError: matplotlib is not installed.
 
     >>> from lrp3d.study import Record, summarise
@@ -194,7 +195,7 @@ def report(
     >>> [part.name for part in report([("first", summary)]).parts]
     ['counts', 'atr', 'heatmaps-first', 'classes-first', 'class-atr-first']
     """
-    studies = _unique([Studied(name, summary) for name, summary in summaries])
+    studies = distinct([Studied(name, summary) for name, summary in summaries])
     if clips and len(clips) != len(studies):
         raise ValueError(
             f"clips are of {len(clips)} studies, and the report is of {len(studies)}: give one, or None, for each"
@@ -270,20 +271,6 @@ def _with_file_names(parts: Sequence[Table | Chart | Gallery]) -> list[Table | C
     return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
 
 
-def _unique(studies: Sequence[Studied]) -> list[Studied]:
-    """Makes studies distinguishable: of one model with different weights, the names of the folders tell them apart."""
-    if not studies:
-        raise ValueError("a report is of one study or more")
-    distinct: list[Studied] = []
-    for study in studies:
-        name, number = study.name, 2
-        while name in {other.name for other in distinct}:
-            name, number = f"{study.name}-{number}", number + 1
-        alike = any((other.dataset, other.label()) == (study.dataset, study.label()) for other in distinct)
-        distinct.append(Studied(name, study.summary, mark=name if alike else ""))
-    return distinct
-
-
 def _parts_of_study(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], ends: Ends
 ) -> Iterator[Table | Chart | Gallery]:
@@ -356,7 +343,7 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
 
 
 def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> list[str]:
-    warnings = []
+    warnings = [*lists_told_apart(studies)]
     random = [study for study in studies if study.config.get("trained", True) is False]
     if random:
         models = ", ".join(dict.fromkeys(study.model for study in random))

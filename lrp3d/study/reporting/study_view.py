@@ -118,6 +118,8 @@ class Studied:
     summary: Mapping[str, Any]
     mark: str = ""
     """A text that tells it from another study of the same model, data set and way of explaining."""
+    listed: str = ""
+    """A text that tells its list of clips from another of the same name."""
     gallery: Gallery | None = None
     """The gallery of its clips, to which numbers of the tables lead."""
 
@@ -130,7 +132,7 @@ class Studied:
     @property
     def dataset(self) -> str:
         """The name of the data set that was studied."""
-        return self.config.get("dataset") or self.name
+        return (self.config.get("dataset") or self.name) + (f" ({self.listed})" if self.listed else "")
 
     @property
     def model(self) -> str:
