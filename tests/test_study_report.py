@@ -210,6 +210,18 @@ def test_lists_of_one_name_are_kept_apart_and_that_is_said():
     assert not alike.warnings
 
 
+def test_a_copy_of_a_study_is_no_further_model():
+    whole = {"weights": "0475b71be0549373", "clips": "36 clips, digest 3ef835abec16514f"}
+    made = summary_of()
+    mine = ("mine", {**made, "config": {**made["config"], **whole}})
+    others = ("others", {**made, "config": {**made["config"], **whole, "weights": "75b58fac3e060712"}})
+    assert study.report([mine, others]).parts
+    with pytest.raises(ValueError, match=r"mine and copy are one study, .* count as two models: give one of them"):
+        study.report([mine, others, ("copy", mine[1])])
+    with pytest.raises(ValueError, match="two studies called mine are one study"):
+        study.report([mine, mine])
+
+
 def test_a_class_to_show_is_shown_and_one_that_nobody_knows_is_refused(summaries):
     assert study.report(summaries[:1], show=["Doing_3"]).parts
     with pytest.raises(ValueError, match="no study has a class 'juggling'"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from lrp3d.study.reporting.study_view import Studied
+from lrp3d.study.running.folder import config_hash
 
 __all__ = ["distinct", "lists_told_apart"]
 
@@ -16,10 +18,11 @@ def distinct(studies: Sequence[Studied]) -> list[Studied]:
     """Makes studies distinguishable: by their names, by the lists behind one name of a data set, and by their models.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or two are one study, which would count as two models.
     """
     if not studies:
         raise ValueError("a report is of one study or more")
+    _refuse_copies(studies)
     found: list[Studied] = []
     for study in _with_lists(studies):
         name, number = study.name, 2
@@ -41,6 +44,18 @@ def lists_told_apart(studies: Sequence[Studied]) -> Iterator[str]:
     for name, by_list in by_name.items():
         each = "; ".join(f"{listed} in {', '.join(names)}" for listed, names in by_list.items())
         yield f"{name} is the name of {len(by_list)} different lists of clips, which are not compared: {each}."
+
+
+def _refuse_copies(studies: Sequence[Studied]) -> None:
+    """Raises where two studies have one configuration, if it says of which weights and clips they are."""
+    whole = [study for study in studies if {"weights", "clips"} <= set(study.config)]
+    for one, other in combinations(whole, 2):
+        if config_hash(one.config) == config_hash(other.config):
+            both = f"{one.name} and {other.name}" if one.name != other.name else f"two studies called {one.name}"
+            raise ValueError(
+                f"{both} are one study, with the same model, weights, clips and options, and would count as two "
+                "models: give one of them"
+            )
 
 
 def _with_lists(studies: Sequence[Studied]) -> list[Studied]:

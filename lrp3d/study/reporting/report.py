@@ -184,7 +184,7 @@ def report(
         the others.
 
     Raises:
-        ValueError: there are no summaries, no study has a class to show, `clips` are not one for
+        ValueError: there are no summaries, two are of one study, no study has a class to show, `clips` are not one for
             each study, or there are no pages.
         ImportError: matplotlib is not installed.
 
