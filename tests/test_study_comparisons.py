@@ -9,6 +9,7 @@ from studies import record, rows, summary_of
 
 from lrp3d import study
 from lrp3d.study.reporting import charts
+from lrp3d.study.reporting.study_view import Studied
 
 
 def network(model, accuracy_of_all=True, **config):
@@ -190,6 +191,10 @@ def test_networks_explained_in_other_ways_are_not_compared(other):
     assert comparisons <= {part.name for part in alike.parts}
     mixed = study.report([("a", network("I3D-R50-f8")), ("b", network("I3D-R18-f8", **other))])
     assert not comparisons & {part.name for part in mixed.parts}
+
+
+def test_a_study_is_said_to_merge_pathways_otherwise_whether_or_not_its_model_has_several():
+    assert Studied("a", network("I3D-R50-f8", merge="average")).label() == "I3D-R50-f8, --merge average"
 
 
 def test_slowfast_is_shown_beside_the_i3d_of_its_backbone():

@@ -160,13 +160,15 @@ class Studied:
         'LRP'
         """
         sigma = self.config.get("sigma", SIGMA)
+        merge = self.config.get("merge", "paper")
         parts = {
             "sampling": "" if self.sampling == "uniform" else self.sampling,
             "contrastive": "" if self.contrastive else "LRP",
             "composite": self.config.get("composite", "paper").replace("paper", ""),
             "explained_class": "" if self.config.get("explained_class") != "label" else "true classes",
             "sigma": "" if sigma == SIGMA else f"{100 * sigma:g} % of a row",
-            "merge": "" if self.config.get("merge", "paper") == "paper" else "slow logits scaled",
+            # No study says whether its model has a slow pathway, whose logits this would scale.
+            "merge": "" if merge == "paper" else f"--merge {merge}",
         }
         return ", ".join(part for key, part in parts.items() if part and key not in without)
 
