@@ -102,6 +102,13 @@ def test_the_table_of_people_says_where_numbers_alone_decide():
         assert ("6 classes (temporal, avg-ATR, I3D-R50-f8, Kinetics)" in table.note) == tied
 
 
+def test_a_class_is_either_temporal_or_static(tmp_path, summaries):
+    (tmp_path / "people.json").write_text('{"k_temporal": ["doing 1"], "k_static": ["doing 0", "Doing_1"]}')
+    for people in ((["doing 1"], ["doing 0", "Doing_1"]), tmp_path / "people.json"):
+        with pytest.raises(ValueError, match="'Doing_1' is among the temporal classes and among the static ones"):
+            study.report(summaries[:1], people=people)
+
+
 def test_every_figure_of_the_paper_that_there_is_data_for_is_drawn(summaries):
     names = {part.name for part in study.report(summaries, people=PEOPLE).parts if not isinstance(part, Table)}
     own = {f"{kind}-{name}" for kind in ("heatmaps", "class-atr", "people") for name, _ in summaries}

@@ -15,7 +15,7 @@ from lrp3d.study.listing import packaged
 from lrp3d.study.listing.packaged import HUMANS, packaged_list
 from lrp3d.study.listing.texts import lines_of, on_one_line, parsed, read_text
 
-__all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
+__all__ = ["UnknownClasses", "bare", "check_sides", "class_list", "human_classes", "index_of"]
 
 
 class UnknownClasses(ValueError):
@@ -102,7 +102,7 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no such lists.
+        ValueError: it holds no such lists, or a class is in both.
         UnknownClasses: (a ValueError) none of the listed classes is among the labels.
 
     Source: paper, Sec. 4.4; the lists are those of Sevilla-Lara et al. (2021).
@@ -130,7 +130,28 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     matches = [sum(bare(name) in names for name in temporal + static) for temporal, static in pairs]
     if not max(matches):
         raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(names)} named classes")
-    return pairs[matches.index(max(matches))]
+    chosen = pairs[matches.index(max(matches))]
+    try:
+        check_sides(*chosen)
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {error}") from None
+    return chosen
+
+
+def check_sides(temporal: Sequence[str], static: Sequence[str]) -> None:
+    """Raises ValueError where a class is on both sides: no one can agree with that.
+
+    >>> check_sides(["juggling"], ["archery", "Juggling"])
+    Traceback (most recent call last):
+    ValueError: 'Juggling' is among the temporal classes and among the static ones: leave it out of one
+    """
+    others = set(map(bare, temporal))
+    if both := [name for name in static if bare(name) in others]:
+        more = f" and {len(both) - 1} more are" if len(both) > 1 else " is"
+        one = "it" if len(both) == 1 else "each"
+        raise ValueError(
+            f"{both[0]!r}{more} among the temporal classes and among the static ones: leave {one} out of one"
+        )
 
 
 def _every_name(stored: dict[str, Any], key: str, file: Path) -> tuple[str, ...]:

@@ -184,8 +184,8 @@ def report(
         the others.
 
     Raises:
-        ValueError: there are no summaries, two are of one study, no study has a class to show, `clips` are not one for
-            each study, or there are no pages.
+        ValueError: there are no summaries, two are of one study, no study has a class to show, people call a class both
+            temporal and static, `clips` are not one for each study, or there are no pages.
         ImportError: matplotlib is not installed.
 
     >>> from lrp3d.study import Record, summarise

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import MIN_SCORE, SIGMA
-from lrp3d.study.listing.class_lists import UnknownClasses, bare, human_classes
+from lrp3d.study.listing.class_lists import UnknownClasses, bare, check_sides, human_classes
 from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import merge
 from lrp3d.study.running.folder import StudyError, load_study
@@ -220,11 +220,16 @@ class Studied:
         return [by_name[bare(name)] for name in names if bare(name) in by_name]
 
     def people(self, source: str | Path | tuple[Sequence[str], Sequence[str]]) -> tuple[list[int], list[int]]:
-        """Returns the classes that people call temporal, and static; both are empty where the study has none."""
+        """Returns the classes that people call temporal, and static; both are empty where the study has none.
+
+        Raises:
+            ValueError: people call a class both.
+        """
         if not isinstance(source, tuple):
             try:
                 source = human_classes(source, self.class_names.values())
             except UnknownClasses:
                 return [], []
         temporal, static = source
+        check_sides(temporal, static)
         return self.indices(temporal), self.indices(static)
