@@ -268,6 +268,12 @@ def test_names_that_only_the_alphabet_numbers_are_said(tmp_path, form):
     assert said.endswith("0 ape, 1 zebra; the model has 400 classes and the list 2, so that its own numbers are others")
 
 
+@pytest.mark.parametrize("template", ["null", '""'])
+def test_a_label_is_the_class_where_the_template_is_empty(tmp_path, template):
+    text = f'[{{"id": "a", "template": {template}, "label": "tai chi"}}, {{"id": "b", "template": {template}}}]'
+    assert read(tmp_path, "val.json", text, labels=LABELS) == [("a", 2), ("b", None)]
+
+
 def test_folders_that_contradict_the_labels_are_said():
     rows = [Row("abseiling/a.mp4", 2), Row("tai chi/b.mp4", 0)]
     assert "are the labels those of the list?" in make_list(rows, labels=LABELS).notes[0]

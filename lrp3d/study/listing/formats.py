@@ -118,7 +118,9 @@ def _is_kinetics(fields: Sequence[str]) -> bool:
 
 
 def something_json(text: str) -> list[Row]:
-    """Reads objects with ``id`` and ``template`` (or ``label``); the brackets of a template are not part of its class.
+    """Reads objects with ``id`` and ``template`` (or ``label``, where the template is missing, null or empty).
+
+    The brackets of a template are not part of its class.
 
     >>> something_json('[{"id": "7", "label": "holding a cup", "template": "Holding [something]"}]')
     [Row(name='7', label='Holding something', places=(), frames=None)]
@@ -130,7 +132,9 @@ def something_json(text: str) -> list[Row]:
 
 
 def _something_row(number: int, entry: dict[str, Any]) -> Row:
-    name, label = entry["id"], entry.get("template", entry.get("label"))
+    name, label = entry["id"], entry.get("template")
+    if label is None or label == "":
+        label = entry.get("label")
     if isinstance(name, bool) or not isinstance(name, (str, int)) or isinstance(label, (bool, float, list, dict)):
         raise PlaceError(f"object {number}", f"an id is text or a number, and a template is text, not {entry}")
     try:
