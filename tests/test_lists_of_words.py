@@ -205,6 +205,10 @@ def test_what_stands_beside_numbers_and_names_no_class_is_not_read(tmp_path, tex
             "line 3: a.mp4 is listed with the starts 0.0 and 2.5",
         ),
         ('"a.mp4,0\nb.mp4,1\n', "line 1: a quote that is not closed"),
+        ('path,label\n"a.mp4,1\nb.mp4,0\n', "line 2: a quote that is not closed on its line"),
+        ('path,label\nb.mp4,0\n"a\n1.mp4",1\n', "line 3: a quote that is not closed on its line"),
+        ('a.mp4;0\nb.mp4;"tai chi\n', "line 2: a quote that is not closed on its line"),
+        ('b.mp4 0\n"a.mp4 1\n', "line 2: a quote that is not closed on its line"),
     ],
 )
 def test_what_would_be_explained_as_something_else_is_refused(tmp_path, text, said):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lrp3d.study.listing.texts import whole_number
 
-__all__ = ["column_of", "fields_of", "is_header", "key_of", "separator_of", "unquoted"]
+__all__ = ["column_of", "fields_of", "is_header", "is_open", "key_of", "separator_of", "unquoted"]
 
 # These words head the columns of lists and of labels. The earlier a word stands in its tuple, the surer it is.
 PATHS = tuple(
@@ -81,6 +81,22 @@ def fields_of(line: str, separator: str | None) -> list[str]:
     while len(fields) > 2 and not fields[-1]:
         fields.pop()
     return fields
+
+
+def is_open(line: str, separator: str | None) -> bool:
+    """Says whether a quote is not closed on its line: the rest of the line would be one field with all that follows.
+
+    >>> [is_open(line, ",") for line in ('"a.mp4,1', 'a.mp4,"tai chi', '"a, b.mp4",1', '5" a.mp4,1')]
+    [True, True, False, False]
+    """
+    if separator is None:
+        return line.startswith('"') and line.count('"') % 2 == 1
+    reader = csv.reader([line, ""], delimiter=separator, skipinitialspace=True)
+    try:
+        next(reader, None)
+    except csv.Error:  # too long a field, of which `fields_of` tells
+        return False
+    return reader.line_num > 1
 
 
 def separator_of(line: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrp3d.filenames import extension
 from lrp3d.printed import few
-from lrp3d.study.listing.columns import fields_of, is_header, separator_of
+from lrp3d.study.listing.columns import fields_of, is_header, is_open, separator_of
 from lrp3d.study.listing.headed import kinetics, rows_below
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
@@ -85,10 +85,9 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> ListedRows:
         separator, lines = match[1], lines[1:]
     if not lines:
         raise ValueError("has a header and no clip")
-    number, line = lines[0]
-    if line.startswith('"') and line.count('"') % 2:
-        raise PlaceError(f"line {number}", f"a quote that is not closed: {line}")
-    separator = separator or separator_of(line)
+    _refuse_open_quotes(lines[:1], None)
+    separator = separator or separator_of(lines[0][1])
+    _refuse_open_quotes(lines, separator)
     first = fields_of(lines[0][1], separator)
     if is_header(first) and not any(names_video(field) or _is_quoted(field) for field in first):
         return rows_below(first, lines, separator, known)
@@ -99,6 +98,15 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> ListedRows:
         rows = each_line(lines, lambda line: kinetics(header, fields_of(line, separator)))
         return ListedRows(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     return separated(lines, separator, known)
+
+
+def _refuse_open_quotes(lines: Lines, separator: str | None) -> None:
+    for number, line in lines:
+        if is_open(line, separator):
+            raise PlaceError(
+                f"line {number}",
+                f"a quote that is not closed on its line, on which a clip and its class stand: {line}",
+            )
 
 
 def _is_quoted(field: str) -> bool:
