@@ -220,6 +220,41 @@ def test_what_would_be_explained_as_something_else_is_refused(tmp_path, text, sa
     assert [item.label for item in read_list(file).items] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("header", "line", "said", "mended"),
+    [
+        ("Name,Klasse", "c{},{}", "'Name': call its column of classes label", "Name,label"),
+        ("Datei;label", "c{};{}", "'label': call its column of paths path", "path;label"),
+        ("id,subject,scene,actions", "c{},x,y,{}", "'id': call its column of classes label", "id,subject,scene,label"),
+        (
+            "tag,youtube_id,time_start,time_end",
+            "{1},abcdefghij{0},7,17",
+            "'youtube_id': call its column of classes label",
+            "label,youtube_id,time_start,time_end",
+        ),
+    ],
+)
+def test_a_first_line_that_says_what_columns_are_called_is_a_clip_only_where_its_class_is_known(
+    tmp_path, header, line, said, mended
+):
+    lines = [line.format(number, name) for number, name in enumerate(["yoga", "tai chi", "yoga"])]
+    text = "\n".join([header, *lines])
+    for labels in ((), LABELS):
+        assert f"line 1: {header!r} may be a header or a clip, as columns are called {said}" in refused(
+            tmp_path, text, labels=labels
+        )
+        clips, notes = read(tmp_path, text.replace(header, mended), labels=labels)
+        assert sorted(label for _, label in clips) == ([0, 1, 1] if not labels else [2, 4, 4])
+        assert "line 1 names the columns" in notes[0]
+
+
+def test_a_clip_may_be_called_as_a_column_is(tmp_path):
+    for first in ("video,yoga", "clip_1,action"):  # a further clip has the class
+        text = "\n".join([first, "b,tai chi", f"c,{first.partition(',')[2]}"])
+        assert len(read(tmp_path, text)[0]) == 3
+    assert len(read(tmp_path, "video,yoga\nb,tai chi", labels=LABELS)[0]) == 2
+
+
 def test_a_folder_of_no_frames_is_said_to_have_none(tmp_path):
     file = tmp_path / "val.txt"
     file.write_text("a 0 4\nb -1 3\n")

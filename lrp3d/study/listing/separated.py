@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
-from lrp3d.study.listing.columns import fields_of
+from lrp3d.study.listing.columns import CLASSES, PATHS, fields_of, key_of
 from lrp3d.study.listing.rows import Lines, ListedRows, Row, class_of, clip_name, each_line, frame_folder, names_video
 from lrp3d.study.listing.texts import PlaceError, whole_number
 
@@ -39,6 +39,8 @@ def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> List
     if may_be_title and _is_title(rows, lines[0], known):
         number, line = lines[0]
         return ListedRows(rows[1:], (f"line {number} is taken for a header and skipped ({line})", *notes))
+    if may_be_title:
+        _refuse_names_of_columns(rows, lines[0], columns[0], known)
     return ListedRows(rows, tuple(notes))
 
 
@@ -129,3 +131,25 @@ def _is_title(rows: Sequence[Row], first_line: tuple[int, str], known: Collectio
         f"{line!r} may be a header or a clip, as the other lines name video files: write path,label in "
         "its place if it is a header, and above it if it is a clip",
     )
+
+
+def _refuse_names_of_columns(
+    rows: Sequence[Row], first_line: tuple[int, str], fields: Sequence[str], known: Collection[str]
+) -> None:
+    """Raises where a field of the first line is what columns are called, and no other clip is of that line's class.
+
+    A class that is known, or that a further clip has, shows that the line is a clip, whatever its words mean.
+    """
+    first, *rest = rows
+    names = {bare(row.label) for row in rest if isinstance(row.label, str)}
+    if not names or not isinstance(first.label, str) or bare(first.label) in {*names, *known}:
+        return
+    paths, classes = ([field for field in fields if key_of(field) in words] for words in (PATHS, CLASSES))
+    if paths or classes:
+        number, line = first_line
+        other = "classes label" if paths else "paths path"
+        raise PlaceError(
+            f"line {number}",
+            f"{line!r} may be a header or a clip, as columns are called {(paths or classes)[0]!r}: call its column of "
+            f"{other} if it is a header, and write a header above it, such as path,label, if it is a clip",
+        )
