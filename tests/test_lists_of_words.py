@@ -204,6 +204,10 @@ def test_what_stands_beside_numbers_and_names_no_class_is_not_read(tmp_path, tex
             "path,start,end,label\na.mp4,0.0,2.5,0\na.mp4,2.5,9,1\n",
             "line 3: a.mp4 is listed with the starts 0.0 and 2.5",
         ),
+        (
+            "label,youtube_id,time_start,time_end\nyoga,abcdefghijk,7.2,17\nyoga,abcdefghijk,7.8,17",
+            r"line 3: yoga/abcdefghijk_000007_000017 is listed from 7\.2 to 17 and from 7\.8 to 17",
+        ),
         ('"a.mp4,0\nb.mp4,1\n', "line 1: a quote that is not closed"),
         ('path,label\n"a.mp4,1\nb.mp4,0\n', "line 2: a quote that is not closed on its line"),
         ('path,label\nb.mp4,0\n"a\n1.mp4",1\n', "line 3: a quote that is not closed on its line"),

@@ -52,7 +52,7 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
             )
         read = [key_of(name) for name in ("youtube_id", "time_start", "time_end")]
         used = [column_of(header, CLASSES), *(column for column, key in enumerate(keys) if key in read)]
-        rows = each_line(rest, lambda line: kinetics(header, fields_of(line, separator)))
+        rows = each_line(rest, _Cuts(header, separator).row)
         return ListedRows(rows, (note + _not_read(header, used),))
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
@@ -73,6 +73,28 @@ def _not_read(header: Sequence[str], used: Sequence[int | None]) -> str:
     """The end of a note: the columns that are not used, if there are any."""
     others = [name for column, name in enumerate(header) if column not in used]
     return f"; not read: {', '.join(others)}" if others else ""
+
+
+@dataclass
+class _Cuts:
+    """The columns of Kinetics below a header, and from when to when the clips that were read so far go."""
+
+    header: Sequence[str]
+    separator: str | None
+    _times: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def row(self, line: str) -> Row:
+        """Reads a line; raises ValueError where another cut of the same video would lie in the same file."""
+        fields = fields_of(line, self.separator)
+        row = kinetics(self.header, fields)
+        by_key = dict(zip(map(key_of, self.header), fields, strict=False))
+        times = tuple(float(by_key[key]) for key in ("timestart", "timeend"))
+        if (others := self._times.setdefault(row.name, times)) != times:
+            raise ValueError(
+                f"{row.name} is listed from {others[0]:g} to {others[1]:g} and from {times[0]:g} to {times[1]:g}, and "
+                "files are named by whole seconds: list the files with a header path,label"
+            )
+        return row
 
 
 CLASS_NAMES = tuple(word for word in NAMES if word in CLASSES)  # and neither captions nor names of videos
