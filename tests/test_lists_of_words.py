@@ -259,6 +259,25 @@ def test_a_clip_may_be_called_as_a_column_is(tmp_path):
     assert len(read(tmp_path, "video,yoga\nb,tai chi", labels=LABELS)[0]) == 2
 
 
+@pytest.mark.parametrize("total", ["-5", "abc", "20.5"])
+def test_what_is_no_number_of_frames_is_refused(tmp_path, total):
+    text = f"path,total_frames,label\na,,0\nb,-1,0\nc,20.0,0\nd,{total},1\n"
+    assert f"line 5: {total if total == '-5' else repr(total)} is no number of frames" in refused(tmp_path, text)
+    (tmp_path / "val.csv").write_text(text.rpartition("d,")[0])
+    assert [item.frames for item in read_list(tmp_path / "val.csv").items] == [None, None, 20]
+    assert "line 2: 1 and -5 are no numbers of frames" in refused(tmp_path, "a 1 10 0\nb 1 -5 0\n")
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";"])
+def test_a_number_of_frames_behind_0_is_a_total(tmp_path, separator):
+    """mmaction2 writes how many frames are left out, and how many follow; IBM the first frame and the last."""
+    file = tmp_path / "val.csv"
+    file.write_text("\n".join(separator.join(line.split()) for line in ("a 0 20 1", "b 1 30 0", "c 0 -1 1")))
+    listed = read_list(file)
+    assert [item.frames for item in listed.items] == [20, 30, None]
+    assert listed.notes == ("val.csv: a number of frames behind 0 is taken for a total, as in mmaction2 (a, c)",)
+
+
 def test_a_folder_of_no_frames_is_said_to_have_none(tmp_path):
     file = tmp_path / "val.txt"
     file.write_text("a 0 4\nb -1 3\n")

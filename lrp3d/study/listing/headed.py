@@ -133,10 +133,10 @@ class _Table:
                 f"{of_class!r} stands where the class does: put a path that holds {self.separator!r} in quotes"
             )
         self._check_start(name, start)
-        label, count = class_of(of_class), whole_number(total)
+        label = class_of(of_class)
         if isinstance(label, int) and class_name:
             self._name_class(label, unquoted(class_name))
-        return Row(clip_name(name), label, frames=None if count is None else frames_from(count))
+        return Row(clip_name(name), label, frames=_total(total))
 
     def _check_start(self, name: str, start: str) -> None:
         """Refuses parts of videos and of folders: segments of one, or one that starts behind its first frame."""
@@ -150,6 +150,14 @@ class _Table:
     def _name_class(self, number: int, name: str) -> None:
         before = self.class_names.setdefault(number, name)
         self.several_names = self.several_names or bare(before) != bare(name)
+
+
+def _total(text: str) -> int | None:
+    """Reads a total of frames; None where the field is empty, or says that nobody knows."""
+    count = whole_number(text)
+    if text and count is None:
+        raise ValueError(f"{text!r} is no number of frames: leave it empty if nobody knows")
+    return None if count is None else frames_from(count)
 
 
 def _field(fields: Sequence[str], column: int | None) -> str:

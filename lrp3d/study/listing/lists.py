@@ -74,8 +74,8 @@ def read_list(
             - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
             - ``path label`` lines, separated by spaces, tabs, commas, semicolons or bars and split from the right, so
               that paths may hold spaces; a path may be a folder of frames;
-            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders; a `Reader` holds the
-              number of frames against the folder's images;
+            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders, and mmaction2's with an
+              offset of 0 before the total; a `Reader` holds the number of frames against the folder's images;
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
             - a folder with a folder of videos, or of frame folders, for every class.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrp3d.filenames import extension
+from lrp3d.printed import few
 from lrp3d.study.listing.columns import unquoted
 from lrp3d.study.listing.texts import PlaceError, whole_number
 from lrp3d.video.tensors import TENSOR_SUFFIXES
@@ -25,6 +26,7 @@ __all__ = [
     "frames_from",
     "is_video",
     "names_video",
+    "offset_notes",
 ]
 
 VIDEO_SUFFIXES = tuple(".mp4 .webm .mkv .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .nut".split())
@@ -124,8 +126,21 @@ def frame_folder(name: str, parts: Sequence[str]) -> Row:
 def frames_from(first: int, last: int | None = None) -> int | None:
     """Returns how many frames a list says, as a total or from first to last; None for -1, where nobody knows.
 
-    >>> frames_from(30), frames_from(1, 30), frames_from(-1)
-    (30, 30, None)
+    Lists count frames from 1. A first frame of 0 is the number of frames that mmaction2 leaves out, before the total.
+
+    >>> frames_from(30), frames_from(1, 30), frames_from(0, 30), frames_from(-1)
+    (30, 30, 30, None)
     """
-    count = first if last is None else last - first + 1
-    return None if count < 0 else count
+    end, begin = (first, 1) if last is None else (last, first)
+    if end == -1:
+        return None
+    count = end - max(begin, 1) + 1
+    if begin < 0 or count < 0:
+        said = f"{first} is no number" if last is None else f"{first} and {last} are no numbers"
+        raise ValueError(f"{said} of frames: write -1 for a last frame or a total that nobody knows")
+    return count
+
+
+def offset_notes(folders: Sequence[str]) -> list[str]:
+    """Says for which folders the number behind a 0 is taken for a total, and not for that of the last frame."""
+    return [f"a number of frames behind 0 is taken for a total, as in mmaction2 ({few(folders)})"] if folders else []

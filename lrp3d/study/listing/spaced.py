@@ -15,6 +15,7 @@ from lrp3d.study.listing.rows import (
     clip_name,
     each_line,
     frame_folder,
+    offset_notes,
 )
 from lrp3d.study.listing.texts import PlaceError, whole_number
 
@@ -81,7 +82,9 @@ def spaced(lines: Lines, known: Collection[str] = (), has_classes: bool = False)
 
     rows = each_line(lines, row)
     _refuse_longer_names(lines, ends, rows, known)
-    return ListedRows(rows, tuple(_notes(rows, ends)))
+    parts = [end.before.split() for end in ends.values() if columns == 3 and end.label]
+    offsets = [" ".join(name) for *name, first, _ in parts if whole_number(first) == 0]
+    return ListedRows(rows, (*_notes(rows, ends), *offset_notes(offsets)))
 
 
 def _ends(lines: Lines, known: Collection[str]) -> dict[str, _End]:
