@@ -114,6 +114,11 @@ def test_windows_of_a_model_with_temporal_stride_are_counted_in_frames():
     assert (predictions(model, clips, found.atr) != expected[1]).any(), "the clips tell frames from steps"
 
 
+def test_a_window_that_is_named_twice_is_tried_once():
+    model = lrp3d.models.i3d_resnet(18, num_classes=3, width=8).eval()
+    assert study.Explainer(model, windows=[1, "segment", 1, "segment", 2]).windows == (1, "segment", 2)
+
+
 def test_steps_that_answer_see_windows_around_all_of_their_frames():
     model, clips = balanced(Net(slice(1, None, 2), stride=2))
     explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.5, windows=[3])

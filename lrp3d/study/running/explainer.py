@@ -68,7 +68,7 @@ class Explainer:
         std: standard deviation of the model's inputs.
         sigma: the share of a row's relevance that an ATR window holds.
         windows: the windows of partial uniform sampling: sizes in frames, "segment" for the segment [l, r] of each
-            frame's own ATR, or "centred" for a window of that length around the frame.
+            frame's own ATR, or "centred" for a window of that length around the frame; each is tried once.
         empty: also predict with empty (black) images outside of each window, the paper's control.
         merge: as in `lrp3d.explain`.
         time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
@@ -123,7 +123,7 @@ class Explainer:
         self.sigma = sigma
         self.mean: tuple[float, ...] = tuple(mean)
         self.std: tuple[float, ...] = tuple(std)
-        self.windows: tuple[int | str, ...] = tuple(windows)
+        self.windows: tuple[int | str, ...] = tuple(dict.fromkeys(windows))
         self.empty = empty
         self.merge = merge
         self.layout = layout
