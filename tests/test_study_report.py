@@ -231,8 +231,12 @@ def test_a_copy_of_a_study_is_no_further_model():
 
 def test_a_class_to_show_is_shown_and_one_that_nobody_knows_is_refused(summaries):
     assert study.report(summaries[:1], show=["Doing_3"]).parts
-    with pytest.raises(ValueError, match="no study has a class 'juggling'"):
-        study.report(summaries[:1], show=["juggling"])
+    for name, meant in (
+        ("juggling", "expected one of doing 0, .*, doing 4, ..."),
+        ("dong 3", r"did you mean doing 3\?"),
+    ):
+        with pytest.raises(ValueError, match=f"no study has a class '{name}'; {meant}$"):
+            study.report(summaries[:1], show=[name])
 
 
 def test_a_table_is_the_same_for_people_and_for_programs():

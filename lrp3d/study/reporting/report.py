@@ -15,6 +15,7 @@ from lrp3d.figures.embedded import data_address
 from lrp3d.figures.pages import fill_template
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
+from lrp3d.printed import few
 from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
 from lrp3d.study.reporting.clip_pages import clip_pages
 from lrp3d.study.reporting.data_set_figures import figures_across_studies, maps_of_data_sets
@@ -28,6 +29,7 @@ from lrp3d.study.reporting.study_view import Studied, filter_rule
 from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
+from lrp3d.suggestions import names_near
 
 __all__ = ["Chart", "Report", "report"]
 
@@ -217,10 +219,17 @@ def report(
     for study in studies:
         parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), ends)
     lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *not_made(studies, agreed)]
-    missing = [name for name in show if not any(study.indices([name]) for study in studies)]
-    if missing:
-        raise ValueError(f"no study has a class {missing[0]!r}")
+    _check_shown(studies, show)
     return Report(title, _with_file_names(parts), _facts(studies), [*_warnings(studies, agreed), *about_pages], lacking)
+
+
+def _check_shown(studies: Sequence[Studied], show: Sequence[str]) -> None:
+    """Raises ValueError for a class to show that no study has, with those that may be meant."""
+    for name in show:
+        if not any(study.indices([name]) for study in studies):
+            names = list(dict.fromkeys(each for study in studies for each in study.class_names.values()))
+            meant = names_near(name, names) or f"; expected one of {few(names)}"
+            raise ValueError(f"no study has a class {name!r}{meant}")
 
 
 def _with_galleries(
