@@ -278,6 +278,12 @@ def test_a_number_of_frames_behind_0_is_a_total(tmp_path, separator):
     assert listed.notes == ("val.csv: a number of frames behind 0 is taken for a total, as in mmaction2 (a, c)",)
 
 
+def test_a_column_without_a_name_that_is_not_read_is_called_by_its_place(tmp_path):
+    assert read(tmp_path, ",path,label\n0,a.mp4,1\n1,b.mp4,0\n")[1] == [
+        "line 1 names the columns (,path,label); not read: column 1"
+    ]
+
+
 def test_a_folder_of_no_frames_is_said_to_have_none(tmp_path):
     file = tmp_path / "val.txt"
     file.write_text("a 0 4\nb -1 3\n")

@@ -284,6 +284,13 @@ def test_classes_to_keep_that_no_clip_has_are_said():
     assert clips.notes[0] == "1 of 2 classes to keep have no clip in the list (yogaa)"
 
 
+def test_notes_on_the_folder_in_which_one_is_have_its_name(tmp_path, monkeypatch):
+    (tmp_path / "videos/yoga").mkdir(parents=True)
+    (tmp_path / "videos/yoga/a.mp4").touch()
+    monkeypatch.chdir(tmp_path / "videos")
+    assert read_list(".").notes[0].startswith("videos: class names are numbered")
+
+
 def test_folders_that_are_numbers_count_as_numbers(tmp_path):
     for name in ("2/a.mp4", "10/b.mp4", "0/c.mp4", "2/._a.mp4", "__MACOSX/x/a.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

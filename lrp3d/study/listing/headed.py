@@ -71,7 +71,7 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
 
 def _not_read(header: Sequence[str], used: Sequence[int | None]) -> str:
     """The end of a note: the columns that are not used, if there are any."""
-    others = [name for column, name in enumerate(header) if column not in used]
+    others = [name or f"column {column + 1}" for column, name in enumerate(header) if column not in used]
     return f"; not read: {', '.join(others)}" if others else ""
 
 

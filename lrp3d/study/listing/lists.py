@@ -74,8 +74,8 @@ def read_list(
             - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
             - ``path label`` lines, separated by spaces, tabs, commas, semicolons or bars and split from the right, so
               that paths may hold spaces; a path may be a folder of frames;
-            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders, and mmaction2's with an
-              offset of 0 before the total; a `Reader` holds the number of frames against the folder's images;
+            - ``folder total_frames label``, ``folder start end label`` and ``folder 0 total_frames label`` lines of
+              frame folders; a `Reader` holds the number of frames against the folder's images;
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
             - a folder with a folder of videos, or of frame folders, for every class.
@@ -107,6 +107,7 @@ def read_list(
     [(0, 'a/one.mp4', 0), (1, 'b/two words.mp4', 1)]
     """
     path = Path(path)
+    name = path.name or path.resolve().name or str(path)  # of ".", the folder's
     known = {bare(name) for name in (*labels, *list_labels, *(classes or ()))} - {""}
     listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path, known)
     try:
@@ -120,10 +121,10 @@ def read_list(
             num_classes=num_classes,
         )
     except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
     return replace(
         video_list,
-        notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *of_names, *video_list.notes)),
+        notes=tuple(printable(f"{name}: {note}") for note in (*listed.notes, *of_names, *video_list.notes)),
     )
 
 
