@@ -211,7 +211,11 @@ def test_lists_of_one_name_are_kept_apart_and_that_is_said():
         "val is the name of 2 different lists of clips, which are not compared: 6 clips in a, b; 24 clips in c, d."
     )
     as_many = study.report([("a", of_list("one", few)), ("b", of_list("other", other))])
-    assert [row[1] for row in as_many.parts[0].rows] == ["val (6 clips, 00000000)", "val (6 clips, 80000000)"]
+    assert [row[1] for row in as_many.parts[0].rows] == ["val", "val"]
+    assert as_many.warnings[0] == (
+        "The lists of val have as many clips, with other names or classes (a; b), and are compared as one data set: "
+        "give them other names with --dataset if they are not."
+    )
     alike = study.report([("a", of_list("one", few)), ("b", of_list("other", few))])
     assert [row[1] for row in alike.parts[0].rows] == ["val", "val"]
     assert not alike.warnings

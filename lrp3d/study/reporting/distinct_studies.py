@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.running.folder import config_hash
 
-__all__ = ["distinct", "lists_told_apart"]
-
-DIGITS = 8  # of a digest, where two lists have as many clips
+__all__ = ["distinct", "lists_of_one_name"]
 
 
 def distinct(studies: Sequence[Studied]) -> list[Studied]:
@@ -34,16 +32,30 @@ def distinct(studies: Sequence[Studied]) -> list[Studied]:
     return found
 
 
-def lists_told_apart(studies: Sequence[Studied]) -> Iterator[str]:
+def lists_of_one_name(studies: Sequence[Studied]) -> Iterator[str]:
     """Yields a sentence for each name of a data set that stands for several lists of clips."""
     by_name: dict[str, dict[str, list[str]]] = {}
+    by_list: dict[str, dict[str, list[str]]] = {}
     for study in studies:
         if study.listed:
-            by_list = by_name.setdefault(replace(study, listed="").dataset, {})
-            by_list.setdefault(study.listed, []).append(study.name)
-    for name, by_list in by_name.items():
-        each = "; ".join(f"{listed} in {', '.join(names)}" for listed, names in by_list.items())
-        yield f"{name} is the name of {len(by_list)} different lists of clips, which are not compared: {each}."
+            by_size = by_name.setdefault(replace(study, listed="").dataset, {})
+            by_size.setdefault(study.listed, []).append(study.name)
+        if clips := study.config.get("clips"):
+            by_list.setdefault(study.dataset, {}).setdefault(clips, []).append(study.name)
+    for name, by_size in by_name.items():
+        lists = f"{len(by_size)} different lists of clips"
+        yield f"{name} is the name of {lists}, which are not compared: {_each(by_size)}."
+    for name, alike in by_list.items():
+        if len(alike) > 1:
+            groups = "; ".join(", ".join(names) for names in alike.values())
+            yield (
+                f"The lists of {name} have as many clips, with other names or classes ({groups}), and are compared as "
+                "one data set: give them other names with --dataset if they are not."
+            )
+
+
+def _each(by_size: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{listed} in {', '.join(names)}" for listed, names in by_size.items())
 
 
 def _refuse_copies(studies: Sequence[Studied]) -> None:
@@ -59,21 +71,20 @@ def _refuse_copies(studies: Sequence[Studied]) -> None:
 
 
 def _with_lists(studies: Sequence[Studied]) -> list[Studied]:
-    """Adds to the name of a data set how many clips its list has, where studies give that name to several lists."""
-    counts: dict[str, dict[str, str]] = {}  # of each list of each name
+    """Adds to the name of a data set how many clips its list has, where lists of other sizes have that name.
+
+    The same clips may be listed by other names (folders of frames, another suffix), so only the size tells lists apart.
+    """
+    sizes: dict[str, set[str]] = {}
     for study in studies:
         if clips := study.config.get("clips"):
-            counts.setdefault(study.dataset, {})[clips] = clips.partition(",")[0]
+            sizes.setdefault(study.dataset, set()).add(_size(clips))
     return [
-        replace(study, listed=_listed(study.config.get("clips", ""), counts.get(study.dataset, {})))
+        replace(study, listed=_size(study.config.get("clips", "")) if len(sizes.get(study.dataset, ())) > 1 else "")
         for study in studies
     ]
 
 
-def _listed(clips: str, counts: dict[str, str]) -> str:
-    """What tells a list of clips from others of its name; empty where there is no other."""
-    if not clips or len(counts) < 2:
-        return ""
-    count = counts[clips]
-    digest = clips.rpartition(" ")[2]
-    return count if list(counts.values()).count(count) == 1 else f"{count}, {digest[:DIGITS]}"
+def _size(clips: str) -> str:
+    """How many clips a list has, in words."""
+    return clips.partition(",")[0]

@@ -19,7 +19,7 @@ from lrp3d.printed import few
 from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
 from lrp3d.study.reporting.clip_pages import clip_pages
 from lrp3d.study.reporting.data_set_figures import figures_across_studies, maps_of_data_sets
-from lrp3d.study.reporting.distinct_studies import distinct, lists_told_apart
+from lrp3d.study.reporting.distinct_studies import distinct, lists_of_one_name
 from lrp3d.study.reporting.gallery import Gallery, ReadRecord, gallery
 from lrp3d.study.reporting.inline_svg import inlined
 from lrp3d.study.reporting.not_made import not_made
@@ -352,7 +352,7 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
 
 
 def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> list[str]:
-    warnings = [*lists_told_apart(studies)]
+    warnings = [*lists_of_one_name(studies)]
     random = [study for study in studies if study.config.get("trained", True) is False]
     if random:
         models = ", ".join(dict.fromkeys(study.model for study in random))
