@@ -71,6 +71,11 @@ class Aggregate:
     All three have shape (g, ...), or (...) without groups; `count` is int64, the others are float64. `std`
     is the deviation of the population (divided by `count`): it says how much clips differ, not how certain
     the mean is. A group in which nothing counts has NaN as its mean and deviation.
+
+    >>> import torch, lrp3d
+    >>> found = lrp3d.atr.aggregate(torch.tensor([2.0, 4.0, 5.0]), torch.tensor([0, 0, 2]), 3)
+    >>> found.mean, found.count
+    (tensor([3., nan, 5.], dtype=torch.float64), tensor([2, 0, 1]))
     """
 
     mean: Tensor

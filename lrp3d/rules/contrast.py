@@ -18,6 +18,15 @@ class Contrastive(Rule):
     R and Rbar differ only in the classifier's row k, and below the classifier LRP is linear in the relevance that
     comes in, so applying this to the classifier alone gives R - Rbar at the clip, exactly, in one signed pass. Their
     positive part is taken per input value, at the clip.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(3, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., 3., -2.]])
+    >>> x = torch.tensor([[1., 1., 1.]], requires_grad=True)
+    >>> rule = lrp3d.rules.Contrastive(lrp3d.rules.ZPlus())
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: rule}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[4.]]))[0]  # (1, 3, 0) minus (0, 0, 4)
+    tensor([[ 1.,  3., -4.]])
     """
 
     rule: Rule = field(default_factory=ZPlus)
@@ -87,17 +96,29 @@ class Opposed(Rule):
 
 
 def opposed(rule: Rule, sign: Tensor | None) -> Rule:
-    """The rule, opposed for outputs with a negative `sign` (None: all); itself if it is opposed already."""
+    """The rule, opposed for outputs with a negative `sign` (None: all); itself if it is opposed already.
+
+    >>> opposed(ZPlus(), None)
+    Opposed(rule=ZPlus())
+    """
     return rule if isinstance(rule, Opposed) else Opposed(rule, sign)
 
 
 def contrasted(rule: Rule) -> Contrastive:
-    """The rule with its contrast; itself if it has one already."""
+    """The rule with its contrast; itself if it has one already.
+
+    >>> contrasted(contrasted(ZPlus()))
+    Contrastive(rule=ZPlus())
+    """
     return rule if isinstance(rule, Contrastive) else Contrastive(rule)
 
 
 def one_sided(rule: Rule) -> Rule:
-    """The rule without its contrast: R of Eq. 2 alone."""
+    """The rule without its contrast: R of Eq. 2 alone.
+
+    >>> one_sided(Opposed(Contrastive(ZPlus())))
+    Opposed(rule=ZPlus())
+    """
     if isinstance(rule, Opposed):
         return replace(rule, rule=one_sided(rule.rule))
     return one_sided(rule.rule) if isinstance(rule, Contrastive) else rule

@@ -12,6 +12,18 @@ class Rule:
 
     The attributes below are all that the engine knows about a rule, and a rule overrides those in which it differs. No
     other file distinguishes rules by their type.
+
+    >>> import torch, lrp3d
+    >>> from lrp3d.rules import Rule, Share, Term
+    >>> class BySize(Rule):  # inputs count by their size and that of their weight, whatever the signs
+    ...     absorbs = False
+    ...     def shares(self, x, w, bias):
+    ...         return [Share(1.0, [Term(x.value.abs(), w.value.abs())])]
+    >>> layer, x = torch.nn.Linear(2, 1, bias=False).eval(), torch.tensor([[3., -1.]], requires_grad=True)
+    >>> layer.weight.data = torch.tensor([[1., 2.]])
+    >>> twin = lrp3d.convert(layer, lrp3d.Composite(layers={torch.nn.Linear: BySize()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[3., 2.]])
     """
 
     epsilon: float = 0.0
