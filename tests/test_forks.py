@@ -22,13 +22,13 @@ there, done = threading.Event(), threading.Event()
 
 def explaining():
     with matmul_precision("high", torch.device("cuda")), random_state.kept_random_state(torch.device("cpu")):
-        with given._lock, cores._shares:
+        with given._lock, cores._lock:
             there.set()
             done.wait()
 
 thread = threading.Thread(target=explaining)
 thread.start()
-there.wait()
+there.wait(30) or sys.exit("the thread holds no locks")
 child = os.fork()
 if not child:
     signal.alarm(60)
