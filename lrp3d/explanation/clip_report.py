@@ -21,6 +21,7 @@ from lrp3d.explanation.wording import (
     channel_words,
     comparison,
     conservation_answer,
+    conservation_remark,
     is_part,
     motion_words,
     shares_of_channels,
@@ -164,8 +165,8 @@ def _facts(explanation: Explanation, clip: int) -> str:
             ("Average ATR", _number(average, "{:.2f}"), span_text),
             ("Maximum ATR", _number(longest, "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
-    answer, precision = conservation_answer(float(explanation.conservation[clip]))
-    facts += [("Conserved", answer, f"{precision}: relative error of the sum of relevance")]
+    error = float(explanation.conservation[clip])
+    facts += [("Conserved", conservation_answer(error)[0], conservation_remark(error))]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts

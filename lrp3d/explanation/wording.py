@@ -41,6 +41,20 @@ def conservation_answer(error: float) -> tuple[str, str]:
     return "no", f"off by {100 * error:.2g} %" if error < 1 else f"off by {100 * error:.0f} %"
 
 
+def conservation_remark(error: float) -> str:
+    """How precisely relevance was conserved, as a remark on the answer.
+
+    >>> conservation_remark(0.0), conservation_remark(0.117)
+    ('the sum of relevance is exact', 'the sum of relevance is off by 12 %')
+    >>> conservation_remark(6e-8)
+    'relative error of the sum of relevance: 6e-8'
+    """
+    answer, precision = conservation_answer(error)
+    if answer == "no":
+        return f"the sum of relevance is {precision}"
+    return "the sum of relevance is exact" if error == 0 else f"relative error of the sum of relevance: {precision}"
+
+
 def span_words(share: float, average: float, longest: float, columns: int, unit: str) -> str:
     """What ATR says: in how many frames a frame's relevance lies.
 

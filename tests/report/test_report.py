@@ -170,6 +170,38 @@ def test_the_page_says_whose_matrix_it_shows_and_what_its_rows_sum_to(shown):
     assert "are of b by CLRP; all else on this page is of a by CLRP." in window.text("#of-another")
 
 
+def test_rows_that_explain_a_lead_over_others_are_not_said_to_sum_to_a_logit(shown):
+    explanation = explained()
+    assert "for the logit of frame i; the row sums to that logit" in shown(explanation).text("#of-sums")
+    explanation.against = torch.tensor([[0]])
+    explanation.contrastive = False
+    window = shown(explanation)
+    said = "for how far the logit of frame i is above the other's; the row sums to that difference"
+    assert said in window.text("#of-sums")
+    assert "for the clip’s logit above the other's" in window.text("#colours")
+
+
+def test_how_to_read_speaks_of_steps_where_rows_are_steps(shown):
+    window = shown(explained([[2.0, 0.0], [1.0, 3.0]], frames=8))
+    assert "every step for the logit of step i" in window.text("#of-sums")
+    assert "shortest run of steps that contains step i" in window.text(".how")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0.0, "yes the sum of relevance is exact"),
+        (2e-7, "yes relative error of the sum of relevance: 2e-7"),
+        (0.12, "no the sum of relevance is off by 12 %"),
+    ],
+)
+def test_how_precisely_relevance_was_conserved_is_a_whole_phrase(error, said):
+    explanation = explained()
+    explanation.conservation = torch.tensor([error])
+    words = re.sub("<.*?>", "", report(explanation, pixels(4)).partition("Conserved")[2].partition("</div>")[0])
+    assert words == said
+
+
 def test_a_matrix_of_another_shape_is_no_other_view():
     with pytest.raises(ValueError, match=r"interventions has a matrix \(3, 3\)"):
         report(explained(), pixels(4), others=[("a", "interventions", torch.eye(3))])
