@@ -327,6 +327,18 @@ def test_an_mp4_shows_the_clip_beside_its_relevance(tmp_path, height, width):
     assert abs(int(frames[0][5, -5, 0]) - 110) < 8
 
 
+def test_captions_of_a_narrow_clip_are_folded_not_cut(tmp_path):
+    clip, caption = torch.zeros(2, 160, 100, 3, dtype=torch.uint8), "frame 1, 0.00 s, logit above the other's by 0.021"
+    sizes, ink = [], []
+    for name, said in (("short", "frame 1"), ("long", caption)):
+        path = animation(clip, torch.zeros(2, 160, 100), tmp_path / f"{name}.gif", captions=[said, "frame 2"])
+        with Image.open(path) as image:
+            sizes.append(image.size)
+            ink.append((np.asarray(image.convert("L"))[160:] < 128).any(0).nonzero()[0].max())
+    assert sizes[0][1] < sizes[1][1]
+    assert ink[1] < sizes[1][0] - 1
+
+
 def test_a_failed_animation_leaves_no_file(pixels, tmp_path, monkeypatch):
     def interrupted(frames, fps):
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
-from lrp3d.explanation.wording import amount
+from lrp3d.explanation.wording import amount, row_words
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows
@@ -20,6 +20,8 @@ from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from lrp3d.explanation.explanation import Explanation
 
 NOT_ALWAYS = ("relevance.png", "matrix.png", "atr.png", "relevance.gif", "relevance.mp4", "report.html")
 
@@ -113,10 +115,15 @@ def _animation(explained: ExplainedClip, path: Path) -> Path:
     captions = []
     for number, second in enumerate(explained.times):
         time = f", {second:.2f} s" if math.isfinite(second) else ""
-        logit = f", logit {float(logits[0, number // block]):.3g}" if logits is not None and block else ""
-        captions.append(f"frame {number + 1}{time}{logit}")
+        row = f", {_row(explanation, number // block, block)}" if block else ""
+        captions.append(f"frame {number + 1}{time}{row}")
     relevance, curve = explanation.relevance[0], explanation.frame_relevance[0]
     return figures.animation(explained.pixels, relevance, path, captions=captions, curve=curve)
+
+
+def _row(explanation: Explanation, row: int, block: int) -> str:
+    """What a row says, which is that of a step where it stands for a block of several frames."""
+    return f"step {row + 1}: {row_words(explanation, 0, row)}" if block > 1 else row_words(explanation, 0, row)
 
 
 def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:

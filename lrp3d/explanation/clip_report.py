@@ -102,6 +102,7 @@ def report(
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),
         **_temporal(explanation, clip, len(pixels), title, others),
+        "quantity": amount(explanation, clip)[1],
         "small": max(pixels.shape[1:3]) <= SHARP,
         "about": {"title": title, "model": model, "video": video, "weights": weights, **(made or {})},
     }
@@ -123,11 +124,21 @@ def report(
         "differ": _differ(explanation, clip),
         "floor": _floor(explanation, clip, random_weights) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
-        "sum": "that logit" if explanation.where is None else "the part of it that flows through these channels",
+        **_of_rows(explanation, clip),
         # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
     return fill_template("lrp3d.explanation", "report.html", parts)
+
+
+def _of_rows(explanation: Explanation, clip: int) -> dict[str, str]:
+    """What a row of the matrix stands for, what it explains and what it sums to, in words."""
+    unit = "frame" if explanation.matrix is None or explanation.unit == "frames" else "step"
+    explained, total = f"the logit of {unit} i", "that logit"
+    if comparison(explanation, clip):
+        explained, total = f"how far the logit of {unit} i is {comparison(explanation, clip)}", "that difference"
+    part = "the part of it that flows through these channels"
+    return {"unit": unit, "explained": explained, "total": total, "sum": total if explanation.where is None else part}
 
 
 def _only_through(explanation: Explanation) -> list[str]:
@@ -356,7 +367,7 @@ def _temporal(
         # What is measured, as by interventions, adds up to nothing; a floor is scaled to the rows.
         view["sums"] = not isinstance(other, Tensor) or number < len(bare)
         views.append(view)
-    return {"views": views, "columns": _blocks(frames, matrix.shape[1]), "quantity": amount(explanation, clip)[1]}
+    return {"views": views, "columns": _blocks(frames, matrix.shape[1])}
 
 
 def _view(

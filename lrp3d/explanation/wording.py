@@ -179,6 +179,20 @@ def amount_words(explanation: Explanation, clip: int) -> str:
     return f"{quantity} {'by ' if comparison(explanation, clip) else ''}{number:.4g}"
 
 
+def row_words(explanation: Explanation, clip: int, row: int) -> str:
+    """The explained number of a row in words, which is no logit where the class is compared with others.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> found = lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32), 1, against=[2])
+    >>> row_words(found, 0, 3).partition(" by ")[0]
+    "logit above the other's"
+    """
+    assert explanation.frame_logits is not None
+    between = " by" if comparison(explanation, clip) else ""
+    return f"{amount(explanation, clip)[1]}{between} {float(explanation.frame_logits[clip, row]):.3g}"
+
+
 def channel_words(where: dict[str, list[int]]) -> str:
     """The channels through which relevance flows, in words.
 

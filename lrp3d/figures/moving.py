@@ -12,10 +12,13 @@ import numpy as np
 
 from lrp3d.extras import missing
 from lrp3d.figures.colours import import_matplotlib, theme
+from lrp3d.figures.folding import folded
 from lrp3d.figures.painting import overlay
 from lrp3d.figures.values import ArrayLike, array, pixels_of
 from lrp3d.filenames import extension
 from lrp3d.files import replacing
+
+LINE = 16  # pixels of a line of a caption
 
 
 def animation(
@@ -86,14 +89,18 @@ def _footer(width: int, count: int, captions: Sequence[str], heights: np.ndarray
     import_matplotlib()
     from PIL import Image, ImageDraw  # matplotlib depends on it
 
-    line, bar_height = 16 * bool(captions), 0 if heights is None else 40
+    paper = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    captions = [folded(caption, width - 6, 3, paper.textlength) for caption in captions]  # a narrow clip cuts no words
+    line = LINE * max((1 + caption.count("\n") for caption in captions), default=0)
+    bar_height = 0 if heights is None else 40
     panels = np.empty((count, line + bar_height, width, 3), np.uint8)
     strongest = 0.0 if heights is None else float(np.nan_to_num(np.abs(heights)).max())
     for number in range(count):
         image = Image.new("RGB", (width, line + bar_height), theme().paper)
         draw = ImageDraw.Draw(image)
         if captions:
-            draw.text((3, 2), captions[number], fill=theme().ink)
+            for place, words in enumerate(captions[number].split("\n")):
+                draw.text((3, 2 + LINE * place), words, fill=theme().ink)
         for frame in range(count if strongest else 0):
             assert heights is not None
             share = float(np.nan_to_num(abs(heights[frame]))) / strongest

@@ -278,6 +278,15 @@ def test_a_moving_picture_is_written_where_it_is_asked_for(run, clip, folder):
     assert "say where with --out DIR" in run("explain", clip, *SMALL, "--animate", "gif")[2]
 
 
+def test_captions_of_a_moving_picture_name_the_number_that_a_row_explains(run, clip, monkeypatch):
+    captions = []
+    monkeypatch.setattr("lrp3d.figures.animation", lambda *given, **how: captions.append(how["captions"]) or given[2])
+    for against in ((), ("--against", "next")):
+        assert run("explain", clip, *SMALL, "--out", "out", "--animate", "gif", "--no-floor", *against)[::2] == (0, "")
+    assert all(", logit above the other's by " in caption for caption in captions[1])
+    assert all(", logit " in caption and "above" not in caption for caption in captions[0])
+
+
 @pytest.mark.slow
 def test_nothing_of_an_earlier_clip_stays_beside_a_later_one(run, clip, folder, monkeypatch):
     run("explain", clip, *SMALL, "--out", "out", "--animate", "gif", "--no-floor")
