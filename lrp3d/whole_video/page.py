@@ -40,6 +40,7 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
         "title": html.escape(printable(name)),
         "facts": html.escape(" · ".join(printable(fact) for fact in facts if fact)),
         "notes": "".join(f"<p>{html.escape(printable(note))}</p>" for note in explanation.notes),
+        "unit": "frame" if explanation.step == 1 else "step",
         "sigma": f"{100 * explanation.sigma:g}",
         # No text may end the script that contains it.
         "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
@@ -69,11 +70,23 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
         "first": explanation.first[chosen].tolist(),
         "band": numbers(explanation.band[chosen]),
         "times": numbers(explanation.times[:: explanation.step][chosen]),
-        "numbers": explanation.indices[:: explanation.step][chosen].tolist(),
+        **_frame_numbers(explanation, chosen),
         "width": explanation.band.shape[1],
         "picture": data_address(png(_by_lag(explanation)[chosen].T.flip(0))),
         "thumbnails": [_jpeg(image) for image in explanation.thumbnails],
         "shown": explanation.thumbnail_frames.tolist(),
+    }
+
+
+def _frame_numbers(explanation: VideoExplanation, chosen: Tensor) -> dict[str, Any]:
+    """The numbers in the video of the frames, first and last, of each chosen row and of the window around it."""
+    step, width = explanation.step, explanation.band.shape[1]
+    begins, ends = explanation.indices[::step], explanation.indices[step - 1 :: step]
+    first = explanation.first[chosen]
+    return {
+        "numbers": begins[chosen].tolist(),
+        "ends": ends[chosen].tolist(),
+        "windows": torch.stack([begins[first], ends[first + width - 1]], 1).tolist(),
     }
 
 

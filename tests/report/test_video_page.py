@@ -7,6 +7,7 @@ from shown_report import DESKTOP, PHONE, RIGHT, TAB, faults, sticking_out
 
 import lrp3d
 from lrp3d.video import draw_clip
+from lrp3d.whole_video.timeline import VideoExplanation
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,65 @@ def test_time_is_moved_through_by_the_keyboard_alone(opened, written):
     window.run("show(2)")
     window.press(RIGHT)
     assert window.text("#said").startswith("Frame 3 ")
+
+
+@pytest.fixture(scope="module")
+def strided(tmp_path_factory):
+    """Nine rows, each of two of every other frame of a video, with relevance in two columns, but for the last."""
+    frames, step, rows = 18, 2, 9
+    band = torch.zeros(rows, 4)
+    band[:, 0], band[:, 1], band[8, 0] = 1.0, 3.0, 0.0
+    found = VideoExplanation(
+        band=band,
+        first=torch.arange(rows).clamp(max=rows - 4),
+        frame_logits=band.sum(1),
+        target=torch.zeros(rows, dtype=torch.long),
+        scores=torch.full((rows,), 0.5),
+        atr=torch.full((rows,), 2.0).index_fill(0, torch.tensor([8]), 1.0),
+        indices=torch.arange(0, 2 * frames, 2),
+        times=torch.arange(frames, dtype=torch.double) * 2 / 30,
+        thumbnails=torch.zeros(1, 8, 8, 3, dtype=torch.uint8),
+        thumbnail_frames=torch.zeros(1, dtype=torch.long),
+    )
+    assert found.step == step
+    path = tmp_path_factory.mktemp("strided") / "timeline.html"
+    path.write_text(found.page(["a"], "clip.mp4"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("width", "labels", "every"), [(DESKTOP, "0.00,0.27,0.53,0.80,1.07", 2), (PHONE, "0.00,0.67", 5)]
+)
+def test_ticks_stand_at_their_rows_and_so_does_the_line(opened, strided, width, labels, every):
+    window = opened(strided, width)
+    assert window.run("return [...document.querySelectorAll('#axis b')].map((one) => one.textContent).join()") == labels
+    window.run(f"show({every})")
+    middle = "const b = document.querySelector('{}').getBoundingClientRect(); return b.left + {} * b.width"
+    row = window.run(middle.format("#classes", (every + 0.5) / 9))
+    for what in ("#axis s:nth-of-type(2)", "#line"):
+        assert window.run(middle.format(what, 0.5)) == pytest.approx(row, abs=1)
+
+
+def test_rows_of_several_frames_are_called_steps(opened, strided):
+    window = opened(strided)
+    window.run("show(3)")
+    assert window.text("#said").startswith("Step 4 (frames 12–14) · 0.40 s · a, 50 % · logit 4 · ATR 2 steps · ")
+    window.run("show(8)")
+    assert "ATR 1 step ·" in window.text("#said")
+    seen = window.run("return document.body.innerText")
+    assert "its own step" in seen
+    assert "shortest run of steps that contains the step" in seen
+    assert "picture at the bottom" not in seen
+
+
+def test_the_bars_of_a_window_say_which_frames_they_are(opened, strided):
+    window = opened(strided)
+    numbers = "return [...document.querySelectorAll('#row-numbers b')].map((one) => one.textContent)"
+    window.run("show(6)")
+    assert window.run(numbers) == ["24–26", "20", "34"]
+    assert window.text("#row-numbers .own") == "24–26"
+    window.run("show(0)")
+    assert window.run(numbers) == ["0–2", "0", "14"]
 
 
 def test_it_is_printed_on_white_paper(opened, written):
