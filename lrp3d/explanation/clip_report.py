@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,23 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.report_cards import cards, escaped, sentence
 from lrp3d.explanation.wording import (
-    above_floor,
     amount,
     channel_words,
     comparison,
     conservation_answer,
     conservation_remark,
-    is_part,
-    motion_words,
-    shares_of_channels,
     subject,
 )
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
-from lrp3d.figures.embedded import address_of, data_address
+from lrp3d.figures.embedded import address_of
 from lrp3d.figures.pages import fill_template
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.files import as_json
@@ -107,22 +102,22 @@ def report(
         "about": {"title": title, "model": model, "video": video, "weights": weights, **(made or {})},
     }
     parts = {
-        "title": _escaped(title),
-        "subtitle": _escaped(" · ".join(part for part in (model, video) if part)),
+        "title": escaped(title),
+        "subtitle": escaped(" · ".join(part for part in (model, video) if part)),
         "warnings": "".join(
-            f'<p class="warning" role="note">{_sentence(note)}</p>'
+            f'<p class="warning" role="note">{sentence(note)}</p>'
             for note in [*([] if trained else [weights]), *notes, *_only_through(explanation)]
             if note
         ),
         "facts": _facts(explanation, clip),
         "top": _top(top),
-        "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
+        "weights": f"<li>{sentence(weights)}</li>" if weights else "",
         "made": "".join(
-            f"<li>{_escaped(name)}: <code>{_escaped(value)}</code></li>" for name, value in (made or {}).items()
+            f"<li>{escaped(name)}: <code>{escaped(value)}</code></li>" for name, value in (made or {}).items()
         ),
-        "method": _escaped(_method(explanation, composite)),
+        "method": escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
-        "floor": _floor(explanation, clip, random_weights) + _motion(explanation, clip) + _inside(explanation, clip),
+        "cards": cards(explanation, clip, random_weights),
         "sigma": f"{100 * explanation.sigma:g}",
         **_of_rows(explanation, clip),
         # A text must not be able to end the script that contains it.
@@ -144,17 +139,6 @@ def _of_rows(explanation: Explanation, clip: int) -> dict[str, str]:
 def _only_through(explanation: Explanation) -> list[str]:
     where = explanation.where
     return [] if where is None else [f"only what flows through {channel_words(where)} is shown"]
-
-
-def _escaped(text: object) -> str:
-    """Escapes a name for the text of the page."""
-    return html.escape(printable(text))
-
-
-def _sentence(text: str) -> str:
-    first = text.partition(" ")[0]
-    begun = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text  # a file keeps its name
-    return _escaped(begun + ("" if text.endswith(".") else "."))
 
 
 def _method(explanation: Explanation, composite: str) -> str:
@@ -179,87 +163,9 @@ def _facts(explanation: Explanation, clip: int) -> str:
     error = float(explanation.conservation[clip])
     facts += [("Conserved", conservation_answer(error)[0], conservation_remark(error))]
     return "".join(
-        f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
+        f"<div><dt>{name}</dt><dd><b>{escaped(value)}</b> <span>{escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
-
-
-def _floor(explanation: Explanation, clip: int, random_weights: bool) -> str:
-    """A card with the matrix, its floor and what is above it, side by side."""
-    if explanation.matrix is None or explanation.floor is None:
-        return ""
-    matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
-    pictures = {"this network": matrix, "untrained": floor}
-    is_counted = matrix.sum(1, keepdim=True) > 0  # as in `lrp3d.excess_span`
-    if bool(is_counted.any()):
-        pictures["above it"] = torch.where(is_counted, matrix - floor, 0.0).clamp(min=0)
-    top = max(float(matrix.abs().max()), float(floor.abs().max()))
-    figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
-        for name, values in pictures.items()
-    )
-    sentence = _sentence(above_floor(explanation, clip))
-    what = "Only relevance above that can come from training."
-    if random_weights:
-        what = "The network explained here is untrained, too: the two differ by the draw of their weights alone."
-    return (
-        '<section class="card" id="floor"><h2>What comes from the architecture alone</h2>'
-        '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
-        f"every frame. {what} {sentence}</p>"
-        f'<div class="three">{figures}</div></section>'
-    )
-
-
-def _motion(explanation: Explanation, clip: int) -> str:
-    """A card with both parts of the matrix, static and dynamic."""
-    if explanation.static_matrix is None or explanation.dynamic_matrix is None or explanation.motion is None:
-        return ""
-    parts = {"static": explanation.static_matrix[clip], "dynamic": explanation.dynamic_matrix[clip]}
-    top = max(float(part.abs().max()) for part in parts.values())
-    share = float(explanation.motion[clip])
-    caption = motion_words(share, explanation.contrastive)
-    if is_part(share):
-        caption += "; that is of the clip's map, and rows of the matrices have shares of their own"
-    figures = "".join(
-        f'<figure><img alt="Matrix, {name}" src="{_picture(values, top)}"><figcaption>{name}</figcaption></figure>'
-        for name, values in parts.items()
-    )
-    return (
-        '<section class="card" id="motion"><h2>Motion and appearance</h2>'
-        f'<p class="hint">{_sentence(caption)} Dynamic is what goes through the '
-        "differences of frames from the mean of the frames they are mixed with. This does not say how much the "
-        "network needs motion: <code>lrp3d study run --time</code> measures that.</p>"
-        f'<div class="three">{figures}</div></section>'
-    )
-
-
-CHANNELS = 10  # of a layer in the list
-
-
-def _inside(explanation: Explanation, clip: int) -> str:
-    """A card with the channels of layers that have the most relevance."""
-    if not explanation.layers:
-        return ""
-    lists = []
-    for name in explanation.layers:
-        shares = shares_of_channels(explanation, name, clip, CHANNELS)
-        rows = "".join(
-            f'<li><span class="name">channel {channel}</span>'
-            f'<span class="meter" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></span>'
-            f'<span class="score">{100 * share:.1f} %</span></li>'
-            for channel, share in shares
-        )
-        lists.append(f'<figure class="top"><figcaption>{_escaped(name)}</figcaption><ol>{rows}</ol></figure>')
-    return (
-        '<section class="card" id="inside"><h2>What relevance flows through</h2>'
-        '<p class="hint">At the outputs of modules: the channels with most relevance, each as a share of all that '
-        f'speaks for the class there.</p><div class="three">{"".join(lists)}</div></section>'
-    )
-
-
-def _picture(values: Tensor, top: float) -> str:
-    """The address of a picture with a given scale: 0 to `top`, or `-top` to `top` if there are both signs."""
-    return data_address(png(values, top))
 
 
 PARTS = 4  # of a clip, for the comparison of the map and the matrix
@@ -300,7 +206,7 @@ def _number(value: Tensor, form: str) -> str:
 
 def _top(top: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
-        f'<li><span class="name">{_escaped(entry["label"])}</span>'
+        f'<li><span class="name">{escaped(entry["label"])}</span>'
         f'<span class="meter" aria-hidden="true"><i style="width:{100 * entry["score"]:.1f}%"></i></span>'
         f'<span class="score">{100 * entry["score"]:.1f} %</span></li>'
         for entry in top

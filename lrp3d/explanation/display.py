@@ -133,9 +133,15 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
     ]
 
 
-def png(values: Tensor, top: float | None = None) -> bytes:
-    """A PNG with one pixel for each value (h, w), on a scale from 0 to `top`, or centred on 0 for both signs."""
-    colours = _colours(values.detach().double().cpu(), top).numpy()
+def png(values: Tensor, top: float | None = None, signed: bool | None = None) -> bytes:
+    """A PNG with one pixel for each value (h, w), on a scale from 0 to `top`, or centred on 0 for both signs.
+
+    Args:
+        values: what is drawn.
+        top: where the scale ends; by default at the greatest size of a value.
+        signed: whether the scale is centred on 0, as it is by default where a value is below 0.
+    """
+    colours = _colours(values.detach().double().cpu(), top, signed).numpy()
     height, width = values.shape
     lines = b"".join(b"\0" + line.tobytes() for line in colours)
 
@@ -146,10 +152,10 @@ def png(values: Tensor, top: float | None = None) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
-def _colours(values: Tensor, top: float | None = None) -> Tensor:
+def _colours(values: Tensor, top: float | None = None, signed: bool | None = None) -> Tensor:
     """Uint8 RGB (h, w, 3), interpolated between the colours above."""
     values = values.nan_to_num(0.0, 0.0, 0.0)
-    signed = bool(values.min() < 0)
+    signed = bool(values.min() < 0) if signed is None else signed
     named = DIVERGING if signed else SEQUENTIAL_ANCHORS
     anchors = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in named], dtype=torch.float64, device="cpu")
     greatest = float(values.abs().max()) if top is None else top

@@ -131,6 +131,56 @@ def test_the_floor_of_a_network_with_random_weights_is_called_another_draw(rando
     assert ("can come from training" in page) != random_weights
 
 
+def split(static, dynamic):
+    """An explanation of two frames with both parts of its matrix."""
+    explanation = explained((torch.tensor(static) + torch.tensor(dynamic)).tolist())
+    explanation.static_matrix, explanation.dynamic_matrix = (torch.tensor(part)[None] for part in (static, dynamic))
+    explanation.motion = explanation.dynamic_matrix.sum((1, 2)) / explanation.matrix.sum((1, 2))
+    return explanation
+
+
+COLOURS_OF_PANELS = """
+return Promise.all([...document.querySelectorAll("#motion img")].map(async (image) => {
+  await image.decode();
+  const brush = Object.assign(document.createElement("canvas"), { width: 2, height: 2 }).getContext("2d");
+  brush.drawImage(image, 0, 0);
+  return [...brush.getImageData(0, 0, 2, 2).data].filter((_, i) => i % 4 < 3).join();
+}));
+"""
+
+
+def test_static_and_dynamic_matrices_have_one_scale_with_numbers_and_axes(shown):
+    window = shown(split([[4.0, 0.0], [0.0, 3.0]], [[-0.1, 0.0], [0.0, 0.15]]))
+    keys = window.run("return [...document.querySelectorAll('#motion .key')].map((one) => one.innerText)")
+    words = [re.sub(r"\s+", " ", key) for key in keys]
+    assert words == ["−4 4 logit", "−4 4 logit", "−0.15 0.15 logit"]
+    captions = window.run("return [...document.querySelectorAll('#motion figcaption')].map((one) => one.textContent)")
+    assert captions == ["static: 99 % of the matrix", "dynamic: 1 % of the matrix", "dynamic: in stronger colours"]
+    assert "Grey cells have no relevance" in window.text("#motion .hint")
+    grey = "153,153,153"
+    colours = [each.split(",") for each in window.run(COLOURS_OF_PANELS)]
+    assert all(",".join(each[3:6]) == grey for each in colours)  # none is the same colour in every matrix
+    assert ",".join(colours[0][:3]) == ",".join(colours[2][9:]) == "255,248,196"
+    assert window.text("#motion .across") == "1frame j that contributes2"
+    assert window.text("#motion .down") == "2explained frame i1"
+
+
+def test_parts_without_negative_relevance_are_drawn_from_none_to_the_strongest_cell(shown):
+    window = shown(split([[4.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [0.0, 2.0]]))
+    keys = window.run("return [...document.querySelectorAll('#motion .key')].map((one) => one.innerText)")
+    assert [re.sub(r"\s+", " ", key) for key in keys] == ["0 4 logit", "0 4 logit"]
+    assert "Grey" not in window.text("#motion .hint")
+
+
+def test_the_floor_has_a_scale_and_says_how_much_is_above_it(shown):
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    window = shown(explanation)
+    keys = window.run("return [...document.querySelectorAll('#floor .key')].map((one) => one.innerText)")
+    assert [re.sub(r"\s+", " ", key) for key in keys] == ["0 8 logit"] * 3
+    assert window.text("#floor figure:nth-child(3) figcaption") == "above it: 50 % of the relevance"
+
+
 def test_class_and_method_are_switched_and_what_is_shown_is_what_is_saved(shown):
     explanation = explained()
     explanation.floor = explanation.matrix / 2
