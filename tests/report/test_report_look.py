@@ -129,9 +129,15 @@ def test_numbers_beside_the_rows_are_on_one_line(shown):
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("frames", [1, 2, 16, 40, 128])
-def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
+def test_the_matrix_is_square_and_its_numbers_do_not_meet(shown, width, frames):
     window = shown(explained(band(frames)), width)
-    assert window.run(f"return Math.min(...{RECTANGLES % '.row'}.map((box) => box.height))") >= 24
+    wide, tall = window.run(f"return {RECTANGLES % '#matrix'}.map((box) => [box.width, box.height])[0]")
+    assert tall == pytest.approx(wide, rel=0.01)
+    beside = window.run(
+        f"return {RECTANGLES % '.row:not(.chosen) .number:not(.thin)'}.map((box) => [box.top, box.bottom])"
+    )
+    assert all(bottom < top + 1 for (_, bottom), (top, _) in pairwise(beside))
+    assert len(beside) >= min(frames, 8) - 1
     numbers = window.run(f"return {RECTANGLES % '.xticks span'}.map((box) => [box.left, box.right, box.height])")
     assert all(right + 2 < left for (_, right, _), (left, _, _) in pairwise(numbers))
     assert all(height < 16 for _, _, height in numbers)
