@@ -131,7 +131,7 @@ def test_rows_are_named_after_their_own_frames():
 def test_steps_of_several_frames_are_not_called_frames(pixels):
     figure = clip_summary(pixels, torch.ones(2), torch.eye(2), torch.ones(2))
     said = [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
-    assert {"step j that contributes", "explained step i", "step: logit, ATR in steps"} <= set(said)
+    assert {"step j that contributes", "explained step i", "logit; ATR in steps"} <= set(said)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,8 +201,8 @@ def test_frames_are_not_stretched(pixels, matrix):
 def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
     logits, length = torch.arange(8.0), torch.tensor([3.0, 2, 4, torch.nan, 5, 8, 1, 2])
     said = written(clip_summary(pixels, logits, matrix, length))
-    assert "1: 0.0, ATR 3" in said
-    assert "4: 3.0, no ATR" in said
+    assert "frame 1: logit 0.00, ATR 3" in said
+    assert "frame 4: logit 3.00, no ATR" in said
     bars = clip_summary(pixels, logits - 2, matrix).axes[2].patches
     assert [bar.get_x() for bar in bars] == [0] * 8  # bars begin at zero
     np.testing.assert_allclose([bar.get_width() for bar in bars], logits - 2)
@@ -211,7 +211,21 @@ def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
 
 def test_rows_of_a_strided_model_stand_for_blocks_of_frames(pixels):
     said = written(clip_summary(pixels, torch.tensor([1.0, 2.0]), torch.eye(2), torch.tensor([1.0, 2.0])))
-    assert [text for text in said if text[1:2] == ":"] == ["1: 1.0, ATR 1", "2: 2.0, ATR 2"]
+    assert [text for text in said if ": " in text] == ["step 1: logit 1.00, ATR 1", "step 2: logit 2.00, ATR 2"]
+
+
+def test_logits_beside_the_matrix_keep_their_digits_and_a_scale_whatever_their_size(pixels):
+    """Those of 12.3 and 1.4 were 12 and 1."""
+    logits = torch.tensor([12.34, 1.4, -0.06, 3.0, 1.0, 1.0, 1.0, 1.0])
+    figure = clip_summary(pixels, logits, torch.eye(8), torch.ones(8))
+    said = written(figure)
+    assert {"frame 1: logit 12.3, ATR 1", "frame 2: logit 1.4, ATR 1"} <= set(said)
+    assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == ["0", "12.3"]
+    above = clip_summary(pixels, logits / 1000, torch.eye(8), torch.ones(8), quantity="logit above the other's")
+    assert "frame 1: lead 0.0123, ATR 1" in written(above)
+    assert above.axes[2].get_xlabel() == "lead: logit above the other's; ATR in frames"
+    below = clip_summary(pixels, -logits, torch.eye(8), torch.ones(8))
+    assert [tick.get_text() for tick in below.axes[2].get_xticklabels()] == ["\N{MINUS SIGN}12.3", "0"]
 
 
 def test_overlay_paints_where_relevance_is_and_nowhere_else(pixels):

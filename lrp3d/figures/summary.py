@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches, beside the matrix
+LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.6, 0.85  # inches, beside the matrix
 NARROWEST = 0.4  # of a frame
 
 
@@ -93,9 +93,11 @@ def clip_summary(
     image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
     body.set_aspect("auto")
     mark_columns(body, sorted({frame // block for frame in deciding}))
-    captions = _captions(logits, atr)
+    name = quantity if quantity == "logit" else "lead"  # a lead over others is too long to be named in every row
+    captions = _captions(logits, atr, unit, name)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
-    _logits(bars, logits, captions, side, f"{unit}: {quantity}" + (f", ATR in {unit}s" if atr is not None else ""))
+    what = quantity if name == quantity else f"{name}: {quantity}"
+    _logits(bars, logits, captions, side, what + (f"; ATR in {unit}s" if atr is not None else ""))
     key = place(width - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
     colour_bar(image, f"relevance ({quantity})", cax=key)
     write(frames, title, None)
@@ -115,7 +117,12 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, belo
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.axvline(0, color=theme().quiet, linewidth=0.8)
     ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    ax.set_xticks([0.0], ["0"])
+    ends = sorted({end for end in (low, 0.0, high) if abs(end) > 0.5 * (high - low)} | {0.0})  # room for their numbers
+    ax.set_xticks(ends, [_written(end, _digits(bars)) if end else "0" for end in ends])
+    for end, number in zip(ends, ax.get_xticklabels(), strict=True):
+        number.set_horizontalalignment(
+            "left" if end < 0 else "right" if end > 0 else "center"
+        )  # clear of the numbers of the matrix
     ax.set_yticks([])
     ax.tick_params(labelsize=SMALL)
     every = max(1, math.ceil(0.13 * len(bars) / side))
@@ -125,16 +132,24 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, belo
     ax.set_xlabel(below, fontsize=NORMAL, loc="left")
 
 
-def _captions(logits: np.ndarray, atr: ArrayLike | None) -> list[str]:
-    """The text for every row: its number, its logit to two digits of the largest, and its ATR."""
+def _digits(logits: np.ndarray) -> int:
+    """How many decimals show three digits of the largest logit, and one of others where that is large."""
     largest = float(np.abs(logits).max()) or 1.0
-    digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
-    captions = [f"{logit:.{digits}f}" for logit in logits]
-    captions = [text.replace("-", "" if float(text) == 0 else "\N{MINUS SIGN}") for text in captions]
+    return min(6, max(1, 2 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
+
+
+def _written(logit: float, digits: int) -> str:
+    text = f"{logit:.{digits}f}"
+    return text.replace("-", "" if float(text) == 0 else "\N{MINUS SIGN}")
+
+
+def _captions(logits: np.ndarray, atr: ArrayLike | None, unit: str, name: str) -> list[str]:
+    """The text for every row: which it is, its logit and its ATR."""
+    captions = [f"{name} {_written(logit, _digits(logits))}" for logit in logits]
     if atr is not None:
         lengths = array(atr).ravel()
         captions = [
             text + (", no ATR" if math.isnan(length) else f", ATR {length:g}")
             for text, length in zip(captions, lengths, strict=True)
         ]
-    return [f"{number + 1}: {text}" for number, text in enumerate(captions)]
+    return [f"{unit} {number + 1}: {text}" for number, text in enumerate(captions)]
