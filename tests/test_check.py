@@ -105,7 +105,8 @@ def test_the_table_has_every_measure_and_method_and_can_be_saved():
     assert all(len(value) == 3 for by_method in found.values.values() for value in by_method.values())
     assert set(found.values["random parameters"]) == {"CLRP", "LRP", "intervention"}
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert again["verdict"] in str(found)
+    assert again["verdict"] == " ".join([f"{found.headline}.", *found.findings])
+    assert all(said in str(found) for said in (found.headline, *found.findings))
 
 
 def test_the_verdict_says_what_the_numbers_mean():
@@ -128,6 +129,40 @@ def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
     assert "LRP orders the frames best" in found.verdict
     assert found.advantage("gain (freeze)", "LRP", "CLRP").low > 0
     assert found.to_dict()["exact_shapley"] is None
+
+
+def test_the_headline_is_short_and_never_praises_an_order_that_chance_may_have_made():
+    """It said that gradient x input orders the frames best, and then that this is not above a random order."""
+    unsure = torch.tensor([-1.0, 2.0, 0.1])
+    gains = {"LRP": unsure, "gradient x input": unsure + 1.0, "random": torch.zeros(3)}
+    found = Faithfulness({"gain (freeze)": gains}, torch.ones(3), torch.zeros(3))
+    assert found.advantage("gain (freeze)", "gradient x input", "LRP").low > 0
+    assert found.score("gain (freeze)", "gradient x input").low <= 0
+    assert found.headline == "No method is shown to order the frames better than chance: do not rely on the order"
+    assert "best" not in found.verdict
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    near = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
+    found = Faithfulness({"gain (freeze)": near}, torch.ones(4), torch.zeros(4))
+    assert found.headline == "CLRP and LRP order the frames better than chance"
+
+
+def test_what_holds_for_several_methods_is_said_once():
+    alike = {"other logit": {"CLRP": torch.ones(3), "LRP": torch.ones(3)}}
+    gains = {"gain (freeze)": {"CLRP": torch.ones(3), "LRP": torch.ones(3), "random": torch.zeros(3)}}
+    said = Faithfulness(alike | gains, torch.ones(3), torch.zeros(3)).verdict
+    assert "CLRP and LRP say the same of another class: they do not tell classes apart here." in said
+    assert said.count("another class") == 1
+
+
+def test_cells_without_a_number_say_why():
+    found = lrp3d.check(net(), CLIPS, [0, 1, 2])
+    assert str(found.score("other logit", "random")) == "-"
+    why = "-: random numbers and gradient x input are not held against other classes and weights"
+    assert why in str(found).split("\n")
+    gains = {"gain (freeze)": {"LRP": torch.ones(3), "random": torch.zeros(3)}}
+    assert Faithfulness(gains, torch.ones(3), torch.zeros(3)).blanks == []
+    still = lrp3d.check(net(), CLIPS[:1, :, :1].expand(1, 3, 4, 5, 5), 0, methods=["LRP"])
+    assert any("stand still" in why for why in still.blanks)
 
 
 def test_intervals_hold_the_mean_and_gains_are_shares_of_the_lead():

@@ -69,12 +69,13 @@ def run(options: argparse.Namespace) -> int:
 
     def page() -> str:
         rows = result.rows()
-        table = Table("faithfulness", result.verdict, ["measure", *result.methods], rows, result.about)
+        table = Table("faithfulness", result.headline, ["measure", *result.methods], rows, result.about)
         words = {measure: MEASURES[measure] for measure, *_ in rows}
+        words |= {"-": "; ".join(result.blanks)} if result.blanks else {}
         return page_of(
             "Is relevance faithful here?",
             [*of_model, *(why for _, why in videos.failed)],
-            [Section(table, words=words)],
+            [Section(table, words=words, points=result.findings)],
         )
 
     facts |= result.to_dict()

@@ -25,6 +25,8 @@ class Section(NamedTuple):
     """Frames, uint8 RGB (t, h, w, 3)."""
     words: Mapping[str, str] = {}
     """What words of the table mean."""
+    points: Sequence[str] = ()
+    """What the table's title rests on, a sentence each, as a list above the table."""
 
 
 def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
@@ -38,8 +40,10 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
     from lrp3d.figures.pages import fill_template
 
     body = "".join(f'<p class="quiet">{html.escape(printable(fact))}</p>' for fact in facts)
-    for table, strips, words in sections:
+    for table, strips, words, points in sections:
         heading = f"<h2>{html.escape(printable(table.title))}</h2>"
+        listed = "".join(f"<li>{html.escape(printable(point))}</li>" for point in points)
+        listed = f'<ul style="margin: 0 0 12px; padding-left: 20px">{listed}</ul>' if listed else ""
         note = f'<p class="note">{html.escape(printable(table.note))}</p>' if table.note else ""
         pictures = "".join(
             f'<img style="--wide: {strip.shape[2] * min(SHOWN, len(strip))}px" src="{picture(strip)}" '
@@ -49,7 +53,7 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
         note += "".join(
             f'<p class="note"><b>{html.escape(word)}</b>: {html.escape(meaning)}</p>' for word, meaning in words.items()
         )
-        body += f'<section>{heading}<div class="scroll">{table.html()}</div>{pictures}{note}</section>'
+        body += f'<section>{heading}{listed}<div class="scroll">{table.html()}</div>{pictures}{note}</section>'
     return fill_template("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})
 
 

@@ -17,12 +17,23 @@ LEVEL = 0.95
 FEW = 6  # clips; with fewer, bootstrapped intervals are too narrow
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
 YARDSTICK = "intervention"
+WITHOUT_CLASS = ("random", "gradient x input")
+"""Methods that are asked for their order of the frames alone."""
+ORDER = "gain (freeze)"
+"""The measure by which orders of the frames are judged."""
 BLIND = {
-    "other logit": "says the same of another class: it does not tell classes apart here.",
-    "random parameters": "hardly notices that all parameters are random: most of it is the architecture; look at what "
-    "stands above the floor.",
+    "other logit": (
+        "says the same of another class: it does not tell classes apart here.",
+        "say the same of another class: they do not tell classes apart here.",
+    ),
+    "random parameters": (
+        "hardly notices that all parameters are random: most of it is the architecture; look at what stands above the "
+        "floor.",
+        "hardly notice that all parameters are random: most of them is the architecture; look at what stands above the "
+        "floor.",
+    ),
 }
-"""What is said of a method whose maps stay alike in a measure."""
+"""What is said of a method, and of several, whose maps stay alike in a measure."""
 
 MEASURES = {
     "gain (freeze)": "relevance gain, frames frozen: how much more is left of the logit's lead when the frames with "
@@ -124,41 +135,73 @@ class Faithfulness:
 
     @property
     def verdict(self) -> str:
-        """What the numbers say, in a few sentences."""
-        kinds = [method for method in self.methods if method not in (YARDSTICK, "random")]
-        if not kinds:
-            return "No method was checked."
-        best = max(kinds, key=lambda method: _or_least(self.score("gain (freeze)", method).mean))
-        gain, random = self.score("gain (freeze)", best), self.score("gain (freeze)", "random")
-        yardstick = self.score("gain (freeze)", YARDSTICK)
-        alike = [name for name in kinds if name != best and not self.advantage("gain (freeze)", best, name).low > 0]
-        most = "gains most from its order of the frames" if alike else "orders the frames best"
-        sentences = [
-            f"Of {', '.join(kinds)}, {best} {most} (relevance gain {gain}; random {random}, interventions {yardstick})."
-        ]
-        if alike:
-            sentences.append(f"So few clips do not tell it from {' and '.join(alike)}.")
-        chance = 0.0 if math.isnan(random.high) else random.high
-        if not gain.low > max(0.0, chance):
-            sentences.append(
-                "That is not above a random order beyond what so few clips leave open: do not rely on the order."
-            )
-        return " ".join([*sentences, *self._blind(kinds)])
+        """What the numbers say, in a few sentences: the headline, and what it rests on."""
+        return " ".join([f"{self.headline}.", *self.findings])
 
-    def _blind(self, kinds: Sequence[str]) -> Iterator[str]:
+    @property
+    def headline(self) -> str:
+        """What the numbers say, in one sentence without its full stop."""
+        if not self._kinds:
+            return "No method was checked"
+        best, above = self._best, self._above_chance
+        if not above:
+            return "No method is shown to order the frames better than chance: do not rely on the order"
+        if best in above and not self._alike:
+            return f"{best} orders the frames best"
+        return f"{_listed(above)} {'order' if above[1:] else 'orders'} the frames better than chance"
+
+    @property
+    def findings(self) -> list[str]:
+        """What else the numbers say, a sentence each."""
+        if not self._kinds:
+            return []
+        best = self._best
+        gain, random, yardstick = (self.score(ORDER, method) for method in (best, "random", YARDSTICK))
+        compared = "".join(f", {name} {score}" for name, score in (("random", random), ("interventions", yardstick)))
+        sentences = [f"{best} gains most from its order of the frames: relevance gain {gain}{compared}."]
+        if best not in self._above_chance:
+            sentences.append("That is not above a random order beyond what so few clips leave open.")
+        if self._alike:
+            sentences.append(f"So few clips do not tell it from {_listed(self._alike)}.")
+        return [*sentences, *self._blind()]
+
+    @property
+    def _kinds(self) -> list[str]:
+        """The methods that are judged."""
+        return [method for method in self.methods if method not in (YARDSTICK, "random")]
+
+    @property
+    def _best(self) -> str:
+        return max(self._kinds, key=lambda method: _or_least(self.score(ORDER, method).mean))
+
+    @property
+    def _alike(self) -> list[str]:
+        """The methods from which the clips do not tell the best one."""
+        best = self._best
+        return [name for name in self._kinds if name != best and not self.advantage(ORDER, best, name).low > 0]
+
+    @property
+    def _above_chance(self) -> list[str]:
+        """The methods whose intervals lie above that of a random order, and above nothing gained."""
+        high = self.score(ORDER, "random").high
+        chance = max(0.0, 0.0 if math.isnan(high) else high)
+        return [name for name in self._kinds if self.score(ORDER, name).low > chance]
+
+    def _blind(self) -> Iterator[str]:
         """Which methods say the same of other classes or other networks, where what they explain is not the same."""
-        for measure, sentence in BLIND.items():
-            blind = [method for method in kinds if self.score(measure, method).mean >= ALIKE]
+        for measure, (of_one, of_several) in BLIND.items():
+            blind = [method for method in self._kinds if self.score(measure, method).mean >= ALIKE]
             if blind and self.score(measure, YARDSTICK).mean >= ALIKE:
                 yield f"'{measure}' blames no method here: what interventions measure is the same, too."
-            else:
-                yield from (f"{method} {sentence}" for method in blind)
+            elif blind:
+                yield f"{_listed(blind)} {of_several if blind[1:] else of_one}"
 
     def __str__(self) -> str:
         rows = [["measure", *self.methods], *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, self.about, self.verdict])
+        said = [f"{self.headline}.", *(f"  - {finding}" for finding in self.findings)]
+        return "\n".join([*lines, self.about, *(f"-: {why}" for why in self.blanks), *said])
 
     def rows(self) -> list[list[str]]:
         """The table's rows: each measure's name, and its score for every method."""
@@ -177,6 +220,13 @@ class Faithfulness:
         if "shapley" in self.values:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
         return said
+
+    @property
+    def blanks(self) -> list[str]:
+        """Why cells of the table have "-" for a number, a phrase each; empty if none has."""
+        names = [(measure, method) for measure, *_ in self.rows() for method in self.methods]
+        blank = [name for name in names if math.isnan(self.score(*name).mean)]
+        return list(dict.fromkeys(_why_blank(*name) for name in blank))
 
     def __repr__(self) -> str:
         return str(self)
@@ -205,3 +255,20 @@ class Faithfulness:
 
 def _or_least(value: float) -> float:
     return -math.inf if math.isnan(value) else value
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them.
+
+    >>> _listed(["LRP"]), _listed(["CLRP", "LRP", "random"])
+    ('LRP', 'CLRP, LRP and random')
+    """
+    return f"{', '.join(names[:-1])} and {names[-1]}" if names[1:] else names[0]
+
+
+def _why_blank(measure: str, method: str) -> str:
+    if method in WITHOUT_CLASS and measure.startswith(("other", "random")):
+        return "random numbers and gradient x input are not held against other classes and weights"
+    if method == "gradient x input" and measure == YARDSTICK:
+        return "of a model that gives no frame logits by itself, gradient x input has a single row, not a matrix"
+    return "there is nothing to measure on these clips, as where they stand still and lose nothing without a frame"
