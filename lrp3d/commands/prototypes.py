@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from lrp3d.commands.arguments import Commands
     from lrp3d.commands.listed_videos import ListedVideos
     from lrp3d.commands.model_options import ModelChoice
-    from lrp3d.commands.result_pages import Section
+    from lrp3d.commands.result_pages import Strips
     from lrp3d.prototypes import Prototypes
-    from lrp3d.study.reporting.table_format import Cell
 
 BEST = 5  # channels that are shown if none is named
+SHARE = (
+    "Its share is that of all relevance for the explained class that reaches the layer from that clip. A clip with a "
+    "negative share is among them only because there are no better ones."
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -61,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
     count = f"{len(videos.read)} video{'s' if len(videos.read) > 1 else ''}"
     best = _best_videos(options, found, videos)
-    say(*of_model, f"{options.layer}, {count}; share of its relevance")
+    say(*of_model, f"{options.layer}, {count}; the channel's share of the layer's relevance for the class")
     for channel, entries in best.items():
         for rank, entry in enumerate(entries):
             head = "" if rank else f"channel {channel}"
@@ -80,9 +83,11 @@ def run(options: argparse.Namespace) -> int:
 
     def page() -> str:
         method = "plain LRP" if options.plain else "CLRP"
-        about = f"{options.layer}, {count}, {method}: the clips on which each channel had most relevance"
+        about = (
+            f"{options.layer}, {count}, {method}: for each channel, the clips on which it had most relevance. {SHARE}"
+        )
         said = [*of_model, *(why for _, why in videos.failed), about]
-        return page_of(f"Prototypes of {options.layer}", said, _sections(best, videos, choice))
+        return page_of(f"Prototypes of {options.layer}", said, _sections(best, videos, choice, not options.plain))
 
     write_file(options.out, facts, page)
     write_results(options, facts)
@@ -132,15 +137,32 @@ def _best_videos(options: argparse.Namespace, found: Prototypes, videos: ListedV
     }
 
 
-def _sections(best: dict[int, list[_Best]], videos: ListedVideos, choice: ModelChoice) -> list[Section]:
-    """The part of the page for each channel: a table of its best videos, and their frames."""
-    from lrp3d.commands.result_pages import Section
-    from lrp3d.study.reporting.table_format import Table, Value
+def _sections(
+    best: dict[int, list[_Best]], videos: ListedVideos, choice: ModelChoice, contrastive: bool
+) -> list[Strips]:
+    """The part of the page for each channel: its best videos, each with its share and its frames."""
+    from lrp3d.commands.result_pages import Strip, Strips
 
-    sections = []
-    for channel, entries in best.items():
-        cells: list[list[Cell]] = [[entry.path, Value(100 * entry.share)] for entry in entries]
-        columns = ["video", "share of its relevance, %"]
-        table = Table(f"channel{channel}", f"Channel {channel}", columns, cells)
-        sections.append(Section(table, [videos.pixels(entry.number, choice) for entry in entries]))
-    return sections
+    return [
+        Strips(
+            f"Channel {channel}",
+            [
+                Strip(entry.path, _share_words(entry.share, contrastive), videos.pixels(entry.number, choice))
+                for entry in entries
+            ],
+        )
+        for channel, entries in best.items()
+    ]
+
+
+def _share_words(share: float, contrastive: bool) -> str:
+    """What a channel's share of a clip's relevance says; plain relevance has the sign of the logit.
+
+    >>> _share_words(0.556, True).replace("\\xa0", " ")
+    "55.6 % of the clip's relevance"
+    >>> _share_words(-0.133, True).replace("\\xa0", " ")
+    "−13.3 % of the clip's relevance: here the channel speaks against the class"
+    """
+    percent = f"{100 * share:.1f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}") + " of the clip's relevance"
+    against = "speaks against the class" if contrastive else "has the other sign than the logit"
+    return percent if share >= 0 else f"{percent}: here the channel {against}"

@@ -240,7 +240,15 @@ def test_prototypes_are_shown_on_a_page_with_their_frames(run, clip):
     page = Path("p.html").read_text()
     assert "<h2>Channel 1</h2>" in page
     assert "<h2>Channel 2</h2>" in page
-    assert page.count("data:image/jpeg;base64,") == 4
+    clips = re.findall("<figure.*?</figure>", page)
+    assert len(clips) == 4
+    for shown in clips:  # each with its name, its share and its frames, so that nothing sorts them apart
+        assert f"<b>{clip}</b>" in shown
+        assert "% of the clip&#x27;s relevance" in shown
+        assert shown.count("data:image/jpeg;base64,") == 4
+        assert f'alt="frame 4 of {clip}"' in shown
+    assert "<table" not in page
+    assert "all relevance for the explained class that reaches the layer" in page
     assert str(clip) in page
     assert "random weights" in page
 
@@ -316,3 +324,11 @@ def test_a_video_that_fails_shows_where_the_error_comes_from_if_that_is_asked_fo
     assert run("explain", clip, *SMALL)[::2] == (1, "lrp3d: clip.npy: ZeroDivisionError: division by zero\n")
     with pytest.raises(ZeroDivisionError):
         run("explain", clip, *SMALL, "-v")
+
+
+def test_a_clip_with_a_negative_share_is_said_to_speak_against_the_class():
+    from lrp3d.commands.prototypes import _share_words
+
+    assert _share_words(-0.01, contrastive=True).endswith(": here the channel speaks against the class")
+    assert _share_words(-0.01, contrastive=False).endswith(": here the channel has the other sign than the logit")
+    assert ":" not in _share_words(0.01, contrastive=True)
