@@ -117,6 +117,7 @@ def report(
         ),
         "method": escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
+        "negative": _negative(explanation, clip),
         "cards": cards(explanation, clip, random_weights),
         "sigma": f"{100 * explanation.sigma:g}",
         **_of_rows(explanation, clip),
@@ -190,6 +191,22 @@ def _differ(explanation: Explanation, clip: int) -> str:
         '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
         f"logit as the network computes it, and the four quarters of the clip hold {of_map} % of the map. The matrix "
         f"explains the logit that each frame has alone{contrast}; in it, they hold {of_matrix} %.</p>"
+    )
+
+
+def _negative(explanation: Explanation, clip: int) -> str:
+    """A sentence if rows of contrastive relevance are negative while the map, which shows the same, never is."""
+    if explanation.matrix is None or not explanation.contrastive:
+        return ""
+    below = int((explanation.matrix[clip].sum(1) < 0).sum())
+    if not below:
+        return ""
+    unit, rows = _of_rows(explanation, clip)["unit"], len(explanation.matrix[clip])
+    one_or_more = "has" if below == 1 else "have"
+    have = f"All {rows} {unit}s have" if below == rows > 1 else f"{below} of {rows} {unit}s {one_or_more}"
+    return (
+        f'<p class="hint" id="negative">{have} a negative logit and so a negative row, as a row sums to its logit; '
+        "its cells of greatest size still mark what speaks for the class, as the map does, which is never negative.</p>"
     )
 
 

@@ -301,6 +301,17 @@ def test_a_row_of_a_negative_logit_is_not_against_itself(shown):
     assert "brown" not in window.text(".legend")
 
 
+def test_negative_rows_beside_a_map_that_never_is_are_explained_where_relevance_is_contrastive(shown):
+    window = shown(explained([[-4.0, 0.0], [-1.0, -3.0]]))
+    assert window.text("#negative").startswith("All 2 frames have a negative logit and so a negative row")
+    assert "the map does, which is never negative" in window.text("#negative")
+    assert shown(explained([[4.0, 0.0], [-1.0, -3.0]])).text("#negative").startswith("1 of 2 frames has a negative")
+    plain = explained([[-4.0, 0.0], [-1.0, -3.0]])
+    plain.contrastive = False
+    for explanation in (plain, explained()):
+        assert shown(explanation).run("return document.querySelector('#negative')") is None
+
+
 def test_what_speaks_against_a_rows_logit_is_marked_and_explained(shown):
     window = shown(explained([[4.0, -1.0], [0.0, 3.0]]))
     window.point_at(cell(0, 0))
