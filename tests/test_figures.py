@@ -117,6 +117,21 @@ def test_titles_and_footnotes_of_several_lines_have_room(pixels, matrix):
         require_legible(draw(title="spinning\na very large top", footnote=f"{NOTE}\na frame was lost\nand another"))
 
 
+def test_footnotes_use_the_width_and_leave_no_word_alone_on_a_line(pixels, matrix):
+    sentence = "The class says whether the two red or green squares have the same colour; blue ones do not matter. "
+    for words in range(14, 57, 3):
+        note = " ".join((3 * sentence).split()[:words])
+        figure = side_by_side(pixels, dict.fromkeys("abcd", matrix), footnote=note)
+        [below] = figure.texts
+        box = below.get_window_extent()
+        assert box.x1 < figure.bbox.x1
+        lines = below.get_text().split("\n")
+        assert " ".join(lines) == note
+        if len(lines) > 1:
+            assert box.width > 0.65 * figure.bbox.width
+            assert len(lines[-1]) > 0.15 * max(map(len, lines))
+
+
 def test_a_row_without_relevance_has_no_window(matrix):
     matrix[2] = 0
     framed = matrix_heatmap(matrix, windows=(torch.zeros(8), torch.full((8,), 7.0))).axes[0].patches

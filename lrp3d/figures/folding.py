@@ -9,6 +9,9 @@ __all__ = ["folded"]
 
 WITHOUT_BLANKS = "[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"  # Chinese, Japanese, Korean
 
+ORPHAN = 0.25  # of the width: a shorter last line looks as if it had been lost
+NARROWER = (0.95, 0.9, 0.85, 0.8, 0.75)  # widths that are tried against that
+
 
 def folded(text: str, width: float, lines: int, width_of: Callable[[str], float] = len) -> str:
     """Text folded into lines no wider than `width`; if they are too few for it, the last one ends with an ellipsis.
@@ -30,13 +33,26 @@ def folded(text: str, width: float, lines: int, width_of: Callable[[str], float]
     'aaaaaaaaaa\\naaaaaaaaa…'
     """
     text = text[: 500 * lines]  # wider than any figure
-    pieces = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, width_of)]
+    pieces = [line for paragraph in text.split("\n") for line in _without_orphan(paragraph, width, width_of)]
     if len(pieces) <= lines:
         return "\n".join(pieces)
     last = pieces[lines - 1]
     while last and sum(map(width_of, f"{last}…")) > width:
         last = last[:-1]
     return "\n".join([*pieces[: lines - 1], f"{last}…"])
+
+
+def _without_orphan(text: str, width: float, width_of: Callable[[str], float]) -> list[str]:
+    """Folds a paragraph; if little of it is left for the last line, into lines that are narrower, but as many."""
+    lines = _fold(text, width, width_of)
+    for share in NARROWER:
+        if len(lines) < 2 or sum(map(width_of, lines[-1])) >= ORPHAN * width:
+            break
+        narrower = _fold(text, share * width, width_of)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return lines
 
 
 def _fold(text: str, width: float, width_of: Callable[[str], float]) -> list[str]:

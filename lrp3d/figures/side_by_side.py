@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, ticks, write
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, in_lines, ticks, write
 from lrp3d.figures.colours import colormap, import_matplotlib, theme
 from lrp3d.figures.grid import draw_frame, end_strip, mark_columns
 from lrp3d.figures.heatmap import COLUMNS, ROWS
@@ -64,7 +64,9 @@ def side_by_side(
         raise ValueError(f"matrices need a column for each of {len(images)} frames, not {shapes}")
     count = len(values)
     width = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
-    title, footnote = heading(title, width), remark(footnote, width)
+    title = heading(title, width)
+    wide = 0.96 * (width - 0.2)  # letters are drawn a little wider than they are measured
+    footnote = in_lines(footnote, wide, SMALL, lines=16)
     strip_wide = width - 0.2
     shown_frames = _shown_frames(len(images), deciding, int(strip_wide / NARROWEST))
     frame_wide = min(strip_wide / len(shown_frames), TALLEST * images.shape[2] / images.shape[1])
