@@ -53,7 +53,7 @@ def _written(
     yield path
     if missing_pictures(explained):
         return
-    from lrp3d.explanation.clip_report import report
+    from lrp3d.explanation.clip_report import Provenance, report
     from lrp3d.figures import style
 
     with style(theme):
@@ -69,17 +69,19 @@ def _written(
         explained.explanation,
         explained.pixels,
         title=explained.label,
-        model=explained.choice.name,
-        video=explained.name,
-        weights=explained.choice.weights,
-        trained=explained.choice.trained,
-        random_weights=explained.choice.random,
-        composite=explained.composite,
+        origin=Provenance(
+            model=explained.choice.name,
+            video=explained.name,
+            weights=explained.choice.weights,
+            trained=explained.choice.trained,
+            random_weights=explained.choice.random,
+            composite=explained.composite,
+            made=_making_options(facts),
+        ),
         top=top(explained),
         notes=explained.notes,
         times=explained.times,
         others=explained.others,
-        made=_making_options(facts),
     )
     path = folder / "report.html"
     write_text(path, page)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,12 +31,35 @@ from lrp3d.files import as_json
 from lrp3d.metrics.atr import frame_atr, frame_windows
 from lrp3d.printed import printable
 
-__all__ = ["report"]
+__all__ = ["Provenance", "report"]
 
 LARGEST = 320  # pixels of the longer side of a frame in the page
 QUALITY = 85
 SMOOTH = 0.7  # pixels by which such frames are smoothed
 SHARP = 64  # pixels; in frames up to this size every pixel is visible
+
+
+class Provenance(NamedTuple):
+    """Where what a page shows comes from, as its head and its foot say."""
+
+    model: str = ""
+    """Name of the model."""
+    video: str = ""
+    """Name of the video."""
+    weights: str = ""
+    """Where the weights come from, in one sentence."""
+    trained: bool = True
+    """False marks that sentence as a warning."""
+    random_weights: bool = False
+    """Whether the network is known to be untrained, so that its floor is another of its kind."""
+    composite: str = ""
+    """Name of the composite."""
+    made: Mapping[str, str] = {}
+    """How the page was made, such as its version, command and date, by name."""
+
+
+UNKNOWN = Provenance()
+ABOUT = ("model", "video", "weights")  # what is saved with a matrix that is downloaded
 
 
 def report(
@@ -45,17 +68,11 @@ def report(
     *,
     clip: int = 0,
     title: str | None = None,
-    model: str = "",
-    video: str = "",
-    weights: str = "",
-    trained: bool = True,
-    random_weights: bool = False,
-    composite: str = "",
+    origin: Provenance = UNKNOWN,
     top: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     times: Sequence[float] = (),
     others: Sequence[tuple[str, str, Explanation | Tensor]] = (),
-    made: Mapping[str, str] | None = None,
 ) -> str:
     """Make a page of one clip: a player that shows relevance over the frames, the matrix, and a strip of frames.
 
@@ -64,18 +81,12 @@ def report(
         pixels: uint8 RGB (t, h, w, 3), the frames of the clip as a person sees them.
         clip: index of the clip in the batch.
         title: what was explained; by default the number of the class.
-        model: name of the model.
-        video: name of the video.
-        weights: where the weights come from, in one sentence.
-        trained: False marks that sentence as a warning.
-        random_weights: whether the network is known to be untrained, so that its floor is another of its kind.
-        composite: name of the composite.
+        origin: the model, its weights and the video, and how the page was made.
         top: the best classes, each with "label" and "score" (0 to 1).
         notes: what the reader must know, one sentence each.
         times: when each frame is shown, in seconds; NaN if unknown.
         others: further matrices to which the reader can switch, each with its class, its method and an explanation of
             one clip or a matrix (n, n), such as that of interventions.
-        made: how the page was made, such as its version, command and date, by name.
 
     Returns:
         Self-contained HTML: pictures are embedded, and the page's security policy forbids all requests.
@@ -99,26 +110,32 @@ def report(
         **_temporal(explanation, clip, len(pixels), title, others),
         "quantity": amount(explanation, clip)[1],
         "small": max(pixels.shape[1:3]) <= SHARP,
-        "about": {"title": title, "model": model, "video": video, "weights": weights, **(made or {})},
+        "about": {
+            "title": title,
+            "model": origin.model,
+            "video": origin.video,
+            "weights": origin.weights,
+            **origin.made,
+        },
     }
     parts = {
         "title": escaped(title),
-        "subtitle": escaped(" · ".join(part for part in (model, video) if part)),
+        "subtitle": escaped(" · ".join(part for part in (origin.model, origin.video) if part)),
         "warnings": "".join(
             f'<p class="warning" role="note">{sentence(note)}</p>'
-            for note in [*([] if trained else [weights]), *notes, *_only_through(explanation)]
+            for note in [*([] if origin.trained else [origin.weights]), *notes, *_only_through(explanation)]
             if note
         ),
         "facts": _facts(explanation, clip),
         "top": _top(top),
-        "weights": f"<li>{sentence(weights)}</li>" if weights else "",
+        "weights": f"<li>{sentence(origin.weights)}</li>" if origin.weights else "",
         "made": "".join(
-            f"<li>{escaped(name)}: <code>{escaped(value)}</code></li>" for name, value in (made or {}).items()
+            f"<li>{escaped(name)}: <code>{escaped(value)}</code></li>" for name, value in origin.made.items()
         ),
-        "method": escaped(_method(explanation, composite)),
+        "method": escaped(_method(explanation, origin.composite)),
         "differ": _differ(explanation, clip),
         "negative": _negative(explanation, clip),
-        "cards": cards(explanation, clip, random_weights),
+        "cards": cards(explanation, clip, origin.random_weights),
         "sigma": f"{100 * explanation.sigma:g}",
         **_of_rows(explanation, clip),
         # A text must not be able to end the script that contains it.

@@ -4,7 +4,7 @@ import browser
 import pytest
 from shown_report import DESKTOP, pixels
 
-from lrp3d.explanation.clip_report import report
+from lrp3d.explanation.clip_report import Provenance, report
 
 HEIGHT = 844
 
@@ -31,7 +31,8 @@ def shown(windows, tmp_path):
     def show(explanation, width=DESKTOP, **texts):
         frames = explanation.relevance.shape[2]
         path = tmp_path / "report.html"
-        path.write_text(report(explanation, pixels(frames), **texts), encoding="utf-8")
+        origin = Provenance(**{name: texts.pop(name) for name in Provenance._fields if name in texts})
+        path.write_text(report(explanation, pixels(frames), origin=origin, **texts), encoding="utf-8")
         window = windows(width)
         window.open(path)
         used.append(window)

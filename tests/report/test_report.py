@@ -26,7 +26,7 @@ from shown_report import (
     switch,
 )
 
-from lrp3d.explanation.clip_report import report
+from lrp3d.explanation.clip_report import Provenance, report
 
 
 def test_the_row_with_the_largest_logit_is_shown_first(shown):
@@ -126,7 +126,7 @@ def test_the_space_bar_plays_and_the_page_opens_on_the_strongest_frame(shown):
 def test_the_floor_of_a_network_with_random_weights_is_called_another_draw(random_weights):
     explanation = explained()
     explanation.floor = explanation.matrix / 2
-    page = report(explanation, pixels(4), random_weights=random_weights)
+    page = report(explanation, pixels(4), origin=Provenance(random_weights=random_weights))
     assert ("is untrained, too" in page) == random_weights
     assert ("can come from training" in page) != random_weights
 
@@ -387,7 +387,7 @@ def test_the_page_forbids_itself_every_request(windows, tmp_path):
 
 
 def test_the_page_refers_to_nothing_outside_itself():
-    page = report(explained(), pixels(4), title="a top", weights="random", trained=False)
+    page = report(explained(), pixels(4), title="a top", origin=Provenance(weights="random", trained=False))
     assert re.findall(r"""(?:src|href)=["'](?!data:).*?["']""", page) == []
     for outside in ("http:", "https:", "//cdn", "@import", "url(", "ws:"):
         assert outside not in page, outside
