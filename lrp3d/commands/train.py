@@ -167,26 +167,24 @@ def _model_and_clips(
 
     from lrp3d import models
     from lrp3d.commands import model_options
-    from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.training_lists import training_lists
 
-    labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
-    listed = _read_list(options, options.list, labels)
-    labels = labels or listed.labels
-    count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
+    lists = training_lists(options)
+    labels, count = lists.labels, lists.num_classes
     torch.manual_seed(options.seed)
     model = model_options.build(options.model, dict(options.option), count)
     assert isinstance(model, models.VideoModel)
     if weights is not None:
         models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
-    model.classes = tuple(labels) if len(labels) == count else ()
-    clips = _clips(options, listed, model, labels, train=True)
+    model.classes = labels
+    clips = _clips(options, lists.training, model, labels, train=True)
     validation = None
-    if options.validation is not None:
-        validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
+    if lists.validation is not None:
+        validation = _clips(options, lists.validation, model, labels, train=False)
     if rank == 0:
         flips = "mirrored at random" if clips.flip else "not mirrored"
         say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
-        say(*(f"note: {note}" for note in (*listed.notes, *model.notes)))
+        say(*(f"note: {note}" for note in (*lists.notes, *model.notes)))
     return model, clips, validation
 
 
@@ -261,19 +259,6 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
         dist.destroy_process_group()
 
 
-def _read_list(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
-    from lrp3d import study
-    from lrp3d.commands.labels import classes_to_keep, read_labels
-
-    return study.read_list(
-        path,
-        labels=labels,
-        list_labels=read_labels(options.list_labels) if options.list_labels else (),
-        classes=classes_to_keep(options.classes),
-        limit=options.limit,
-    )
-
-
 def _clips(
     options: argparse.Namespace, listed: study.VideoList, model: Any, labels: tuple[str, ...], train: bool
 ) -> study.TrainingClips:
@@ -292,7 +277,7 @@ def _clips(
         low,
         options.template,
     )
-    flip = options.flip == "yes" or (options.flip == "auto" and not study.tells_sides(labels or listed.labels))
+    flip = options.flip == "yes" or (options.flip == "auto" and not study.tells_sides(labels))
     return study.TrainingClips(
         listed.items,
         reader,

@@ -49,6 +49,8 @@ class VideoList:
     """One sentence for each decision made while reading: a header was skipped, classes count from 1."""
     alphabetical: bool = field(default=False, compare=False)
     """Whether nothing but the alphabet numbers the classes: the list names them, and no labels were given."""
+    first_class: int | None = field(default=None, compare=False)
+    """The number, 0 or 1, from which the list counts classes; None where it has none by number."""
 
     @property
     def digest(self) -> str:
@@ -66,6 +68,7 @@ def read_list(
     classes: Sequence[str] | None = None,
     limit: int | None = None,
     num_classes: int | None = None,
+    first_class: int | None = None,
 ) -> VideoList:
     """Reads a list of videos in any of the usual forms.
 
@@ -88,6 +91,7 @@ def read_list(
         classes: keep only clips of these classes, given by name, such as those of a mini subset.
         limit: keep at most so many clips, spread evenly over the list.
         num_classes: how many classes the model has, where no names tell.
+        first_class: the number of the first class, 0 or 1, where another list of the same classes tells.
 
     Returns:
         `VideoList`, sorted by name, with each clip once, whatever the order of the file. Its notes say what was
@@ -119,6 +123,7 @@ def read_list(
             classes=classes,
             limit=limit,
             num_classes=num_classes,
+            first_class=first_class,
         )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
@@ -137,6 +142,7 @@ def make_list(
     classes: Sequence[str] | None = None,
     limit: int | None = None,
     num_classes: int | None = None,
+    first_class: int | None = None,
 ) -> VideoList:
     """Makes a list of rows (name, class by name or number or None), as `read_list` makes it of a file.
 
@@ -147,6 +153,7 @@ def make_list(
         classes: as in `read_list`.
         limit: as in `read_list`.
         num_classes: as in `read_list`.
+        first_class: as in `read_list`.
 
     Raises:
         ValueError: there are no rows, classes are unknown, or numbers and names of classes are mixed as in `read_list`.
@@ -156,7 +163,8 @@ def make_list(
     """
     _check(rows, mixed=bool(labels or list_labels))
     rows = [replace(row, name=str(PurePosixPath(row.name))) for row in rows]  # ./a//b.mp4 is a/b.mp4, not another clip
-    counted, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
+    counted, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes, first_class)
+    first = _first_class(rows, counted)
     if not list_labels:  # else numbers are places among these
         refuse_numbers_that_are_names(rows, counted, labels)
     rows = counted
@@ -182,7 +190,16 @@ def make_list(
         labels,
         tuple(notes),
         alphabetical,
+        first,
     )
+
+
+def _first_class(rows: Sequence[Row], counted: Sequence[Row]) -> int | None:
+    """The number that became class 0; None where no class is a number."""
+    for row, after in zip(rows, counted, strict=True):
+        if isinstance(row.label, int) and isinstance(after.label, int):
+            return row.label - after.label
+    return None
 
 
 def _numbered_by_alphabet(names: Sequence[str], num_classes: int | None) -> str:

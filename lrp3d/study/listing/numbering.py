@@ -12,13 +12,19 @@ from lrp3d.study.listing.rows import ListedRows, Row
 __all__ = ["from_zero", "list_notes", "refuse_numbers_that_are_names"]
 
 
-def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None = None) -> tuple[list[Row], list[str]]:
+def from_zero(
+    rows: Sequence[Row], names: Sequence[str] = (), count: int | None = None, first: int | None = None
+) -> tuple[list[Row], list[str]]:
     """Returns the rows with classes counted from 0, and one sentence for each decision.
 
     Args:
         rows: the clips; those whose class is no number stay as they are.
         names: the names of the list's classes 0, 1, ...
         count: the number of classes, where no names tell.
+        first: the number of the first class, 0 or 1, where another list of the same classes tells.
+
+    Raises:
+        ValueError: a clip has class 0, and the first class is 1.
 
     >>> rows, notes = from_zero([Row("Archery/a.avi", 1), Row("Bowling/b.avi", 2)], ["Archery", "Bowling"])
     >>> [(row.name, row.label) for row in rows]
@@ -30,8 +36,12 @@ def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None 
         return list(rows), []
     indices = _folders_by_name(names)
     votes = [number - indices[folder] for folder, number in _folders(numbered) if folder in indices]
+    if first and 0 in numbers:
+        zero = next(row.name for row in numbered if row.label == 0)
+        raise ValueError(f"{zero} has class 0, and the other list counts classes from 1: let both count alike")
     notes = []
-    if 0 not in numbers and _counts_from_one(numbered, numbers, votes, len(names) or count):
+    told = 0 not in numbers and _counts_from_one(numbered, numbers, votes, len(names) or count)
+    if told if first is None else first:
         notes.append("the list counts classes from 1: class 1 is taken for 0, and so on")
         rows = [replace(row, label=row.label - 1) if isinstance(row.label, int) else row for row in rows]
         votes = [vote - 1 for vote in votes]
