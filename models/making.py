@@ -15,6 +15,7 @@ from .files import Checkpoint, CheckpointError
 from .wording import first_line, shown
 
 MOST_FRAMES = 4096  # frames of a clip; a file must not make lrp3d read an unlimited part of a video
+MOST_PIXELS = 4096  # of a frame's side, likewise
 _UNSAID = "does not say how to make its model: give its name (--model NAME; build it and use load_checkpoint)"
 Model = TypeVar("Model", bound=VideoModel)
 
@@ -32,6 +33,7 @@ class Making:
     std: tuple[float, ...]
 
     file: str
+    size: int | None = None
 
     def make(self) -> VideoModel:
         """The model, with random weights.
@@ -50,7 +52,7 @@ class Making:
         if model.fixed_frames and self.frames != model.frames:
             raise CheckpointError(f"{self.file} says frames={self.frames}, and its model was made for {model.frames}")
         model.name, model.frames, model.classes = self.name, self.frames, self.classes
-        model.mean, model.std = self.mean, self.std
+        model.mean, model.std, model.size = self.mean, self.std, self.size
         return model
 
 
@@ -110,6 +112,7 @@ def making(checkpoint: Checkpoint) -> Making:
         mean=tuple(mean),
         std=tuple(std),
         file=checkpoint.name,
+        size=stored_size(checkpoint),
     )
 
 
@@ -117,6 +120,20 @@ def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The notes on decisions that were made when the checkpoint was converted."""
     notes = _stored(checkpoint, "notes", []) if checkpoint.metadata.get("format") == "lrp3d" else []
     return tuple(shown(note, 500) for note in notes[:20]) if isinstance(notes, list) else ()
+
+
+def stored_size(checkpoint: Checkpoint) -> int | None:
+    """The side of the frames on which the model of one of lrp3d's own checkpoints was trained; None if it is not said.
+
+    Raises:
+        CheckpointError: it says what no side can be.
+    """
+    if checkpoint.metadata.get("format") != "lrp3d":
+        return None
+    size = _stored(checkpoint, "size", None)
+    if size is not None and not is_size(size):
+        raise _wrong(checkpoint, "size", size, f"null or a whole number from 1 to {MOST_PIXELS}")
+    return int(size) if size is not None else None
 
 
 def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -150,6 +167,11 @@ def without_memory(make: Callable[[], Model], where: str = "") -> Model:
 def is_number_of_frames(value: object) -> bool:
     """Whether a value is a possible number of frames of a clip."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_FRAMES
+
+
+def is_size(value: object) -> bool:
+    """Whether a value is a possible side of a frame in pixels."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_PIXELS
 
 
 def check_classes(classes: Sequence[object], count: int | None = None) -> tuple[str, ...]:

@@ -20,11 +20,14 @@ from .checkpoints import load_checkpoint, number_of_classes, opened, plan_loadin
 from .files import Checkpoint, CheckpointError, Source, read_checkpoint
 from .making import (
     MOST_FRAMES,
+    MOST_PIXELS,
     check_classes,
     is_number_of_frames,
+    is_size,
     making,
     stored_arguments,
     stored_notes,
+    stored_size,
     without_memory,
 )
 from .wording import first_line
@@ -57,7 +60,7 @@ def save_checkpoint(
 
     Raises:
         ValueError: the number of class names differs from the number of classes, two names are the same, or the
-            model's mean, std or frames are not valid.
+            model's mean, std, frames or size are not valid.
         CheckpointError: safetensors cannot store the model's tensors.
     """
     metadata = _metadata(model, classes, name)
@@ -85,6 +88,9 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
     check_statistics(model.mean, model.std, model.in_channels)
     if model.frames is not None and not is_number_of_frames(model.frames):
         raise ValueError(f"frames must be None or a whole number from 1 to {MOST_FRAMES}, got {model.frames!r}")
+    if model.size is not None and not is_size(model.size):
+        raise ValueError(f"size must be None or a whole number from 1 to {MOST_PIXELS}, got {model.size!r}")
+    size = {} if model.size is None else {"size": json.dumps(model.size)}
     return {
         "format": "lrp3d",
         "model": model.name,
@@ -95,6 +101,7 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
         "classes": json.dumps(check_classes(tuple(classes) or model.classes, model.num_classes)),
         "mean": json.dumps(model.mean),
         "std": json.dumps(model.std),
+        **size,
     }
 
 
@@ -151,6 +158,7 @@ def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate
     model = make()
     load_checkpoint(model, checkpoint, inflate=inflate)
     model.notes = (*stored_notes(checkpoint), *model.notes)
+    model.size = stored_size(checkpoint)  # also where options made the model, and not the file
     return model
 
 

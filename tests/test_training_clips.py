@@ -150,7 +150,8 @@ def test_a_list_is_trained_on_and_the_weights_explain(tmp_path, videos, capsys):
     assert "4 clips of 2 classes, mirrored at random" in said
     assert "epoch 2: loss" in said
     trained = str(tmp_path / "run/model.safetensors")
-    assert main(["explain", str(videos / "0.mp4"), "--weights", trained, "--size", "24", "--device", "cpu"]) == 0
+    assert main(["explain", str(videos / "0.mp4"), "--weights", trained, "--device", "cpu"]) == 0
+    assert models.load_model(trained).size == 24
 
 
 def test_a_study_of_trained_weights_knows_how_their_model_was_built(tmp_path, videos):

@@ -27,7 +27,7 @@ from lrp3d.composites import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
 from lrp3d.integrations.networks import source_of
 from lrp3d.models.base import check_statistics
-from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
+from lrp3d.models.making import is_number_of_frames, is_size, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
 from lrp3d.suggestions import did_you_mean
 from lrp3d.video.pixels import black_and_white
@@ -109,6 +109,8 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     said = [] if hasattr(model, "mean") else ["the model states no mean and std: ImageNet's are used"]
     if not options.frames and not is_number_of_frames(getattr(model, "frames", None)):
         said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
+    if not options.size and not _states_size(model):
+        said.append(f"the model states no size of frames: {SIZE} pixels are taken (--size takes others)")
     said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes)]
     return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
@@ -118,7 +120,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         random=origin.random,
         labels=labels,
         frames=_frames(model, options.frames),
-        size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
+        size=options.size or _size(model),
         mean=mean,
         std=std,
         notes=(*notes, *said),
@@ -264,6 +266,16 @@ def _frames(model: nn.Module, wanted: int | None) -> int:
     if wanted and frames and wanted != frames and getattr(model, "fixed_frames", False):
         raise UsageError(f"--frames {wanted}: this model was built for {frames} frames")
     return wanted or frames or FRAMES
+
+
+def _size(model: nn.Module) -> int:
+    size: Any = getattr(model, "size", None)
+    return size if is_size(size) else SIZE
+
+
+def _states_size(model: nn.Module) -> bool:
+    """Whether a model says how large its frames are; those of the paper are as large as there, or as in their file."""
+    return isinstance(model, models.VideoModel) or is_size(getattr(model, "size", None))
 
 
 def _build_with_weights(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:

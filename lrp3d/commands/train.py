@@ -176,7 +176,7 @@ def _model_and_clips(
     assert isinstance(model, models.VideoModel)
     if weights is not None:
         models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
-    model.classes = labels
+    model.classes, model.size = labels, options.size
     clips = _clips(options, lists.training, model, labels, train=True)
     validation = None
     if lists.validation is not None:

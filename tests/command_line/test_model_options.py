@@ -138,6 +138,27 @@ def test_a_number_of_frames_that_is_guessed_is_said(run, clip, networks):
     assert guessed not in run("explain", clip, *SMALL)[1]
 
 
+def test_a_size_that_is_guessed_is_said(run, clip, networks, folder):
+    own = ["explain", clip, "--model", "networks:Net", "--frames", 2]
+    guessed = "the model states no size of frames: 224 pixels are taken (--size takes others)"
+    assert guessed in run(*own)[1]
+    assert guessed not in run(*own, "--size", 16)[1]
+    (folder / "sized.py").write_text("from networks import Net\n\nclass Sized(Net):\n    size = 16\n")
+    assert guessed not in run("explain", clip, "--model", "sized:Sized", "--frames", 2, "--out", "out")[1]
+    assert lrp3d.Explanation.load("out/explanation.safetensors").relevance.shape[-1] == 16
+
+
+@pytest.mark.parametrize("model", [(), ("--model", "TAM2D-R18-f4", "--option", "width=4")])
+def test_weights_that_say_a_size_are_explained_in_it(run, clip, model):
+    trained = lrp3d.models.build("TAM2D-R18-f4", num_classes=3, width=4)
+    trained.size = 24
+    lrp3d.models.save_checkpoint(trained, "w.safetensors")
+    assert lrp3d.models.load_model("w.safetensors").size == 24
+    for size, asked in ((24, ()), (32, ("--size", 32))):
+        assert run("explain", clip, "--weights", "w.safetensors", *model, *asked, "--out", "out")[0] == 0
+        assert lrp3d.Explanation.load("out/explanation.safetensors").relevance.shape[-1] == size
+
+
 def test_labels_that_contradict_the_weights_are_told(run, clip, folder):
     model = lrp3d.models.build("I3D-R18-f4", num_classes=3, width=4)
     model.classes = ("archery", "bowling", "yoga")
