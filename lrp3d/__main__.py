@@ -2,7 +2,22 @@
 
 import sys
 
-from lrp3d.commands.command_line import main
+from lrp3d.commands import INTERRUPTED
+
+
+def main() -> int:
+    """Run the command line; returns its exit code, also where it is interrupted before or after the command itself."""
+    try:
+        from lrp3d.commands.interrupts import between_imports
+
+        with between_imports():
+            from lrp3d.commands import command_line
+
+        return command_line.main()
+    except KeyboardInterrupt:
+        print("lrp3d: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
 
 if __name__ == "__main__":
     sys.exit(main())

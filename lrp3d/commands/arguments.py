@@ -154,6 +154,8 @@ def channels(text: str) -> tuple[str, list[int]]:
 
 def layout(text: str) -> str:
     """Parses the axes of clips for argparse."""
+    if text == LAYOUT:  # of which argparse asks, too, and importing torch takes seconds
+        return text
     from lrp3d.layout import Layout
 
     try:

@@ -29,6 +29,7 @@ from lrp3d.commands import (
     study,
     train,
 )
+from lrp3d.commands.interrupts import between_imports
 from lrp3d.commands.results import add_json
 from lrp3d.commands.spelling import as_options
 from lrp3d.commands.streams import standard_streams
@@ -58,21 +59,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    arguments_given = sys.argv[1:] if arguments is None else arguments
+    options = argparse.Namespace()
+    try:
+        with between_imports():
+            return _command(sys.argv[1:] if arguments is None else arguments, options)
+    except KeyboardInterrupt:
+        complain(getattr(options, "when_interrupted", "interrupted"))
+        return INTERRUPTED
+
+
+def _command(arguments: list[str], options: argparse.Namespace) -> int:
+    """Read the arguments into `options` and run the command; errors are one line."""
     parser = _parser()
-    if not arguments_given:
+    if not arguments:
         say(*parser.format_help().rstrip().split("\n"))
         return DONE
-    options = parser.parse_args(arguments_given)
+    parser.parse_args(arguments, options)
     options.results = sys.stdout
-    options.command_line = shlex.join(["lrp3d", *arguments_given])
+    options.command_line = shlex.join(["lrp3d", *arguments])
     try:
         with warnings.catch_warnings(), _quiet(options):
             warnings.showwarning = _warn
             return int(options.run(options))
-    except KeyboardInterrupt:
-        complain(getattr(options, "when_interrupted", "interrupted"))
-        return INTERRUPTED
     except Exception as error:
         if os.environ.get(TRACEBACK) or options.verbose:
             raise
