@@ -135,6 +135,8 @@ def explain_clip(
     explanation = with_clip_axes(explanation)
     if explanation.sign is not None:
         notes.append("the model's single logit is negative: the explanation shows what speaks against it, for class 0")
+    if "classifier" in explanation.about:
+        notes.append(f"the classifier's rule is {explanation.about['classifier']}")
     classes, labels = class_logits(explanation.logits).shape[1], len(choice.labels)
     notes += labels_note(labels, classes)
     if explanation.matrix is not None:

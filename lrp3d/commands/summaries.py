@@ -13,12 +13,14 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.one_clip import ClipOptions, ExplainedClip
+from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import (
     above_floor,
     amount,
     amount_words,
     best_channels,
     channel_words,
+    conservation_answer,
     conservation_words,
     motion_words,
     own_logit,
@@ -29,6 +31,7 @@ from lrp3d.explanation.wording import (
 from lrp3d.files import as_json
 from lrp3d.metrics.aggregation import class_logits
 from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import few
 
 TOP = 3
 LAYERS = 16
@@ -65,13 +68,23 @@ def summary(explained: ExplainedClip) -> list[str]:
         lines.append(f"  {'':13} and {more} more layers, which the page and explanation.json name")
     if floor := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {floor}")
-    absorbed = explanation.ledger.absorbed
-    logit, _ = amount(explanation, 0)
-    preserved = (
-        "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
-    )
-    lines.append(f"  {'conserved':13} {conservation_words(float(explanation.conservation[0]))}{preserved}")
+    lines.append(f"  {'conserved':13} {conservation_words(float(explanation.conservation[0]))}{_absorbed(explanation)}")
     return lines
+
+
+def _absorbed(explanation: Explanation) -> str:
+    """What rules keep, which is why relevance is not conserved; empty if it is."""
+    logit = abs(amount(explanation, 0)[0])
+    if not explanation.contrastive:
+        absorbed = explanation.ledger.absorbed
+        return "" if abs(absorbed) < 1e-3 * logit else f"; rules absorbed {absorbed:.4g}"
+    if conservation_answer(float(explanation.conservation[0]))[0] == "yes":
+        return ""
+    # At the classifier, contrast leaves nothing of the sum: what is meant is lost below.
+    below = [entry for entry in explanation.ledger if not entry.rule.startswith("Contrastive(")]
+    keeping = sorted(below, key=lambda entry: -abs(entry.absorbed))
+    named = few((f"{entry.layer} by {entry.rule}" for entry in keeping if abs(entry.absorbed) > 1e-3 * logit), 2)
+    return f"; rules absorbed some: {named}" if named else ""
 
 
 def _class_name(index: int, choice: ModelChoice) -> str:

@@ -122,7 +122,7 @@ def explain_video(
     windows_per_part = max(1, (FRAMES_AT_ONCE - length) // hop + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
     tracks: list[dict[str, Tensor]] = []
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = dict.fromkeys(explainer.notes)
     for number in bar(range(-(-len(places) // windows_per_part)), "part", progress):
         done = parts.read(number)
         if done is None:
@@ -219,6 +219,13 @@ class _WindowExplainer:
             "input_range": [as_tensor(end).tolist() for end in ends],
             "layout": self.layout,
         }
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided about all windows, once the first one is explained."""
+        assert self.first is not None
+        of_classifier = self.first.about.get("classifier")
+        return [] if of_classifier is None else [f"the classifier's rule is {of_classifier}"]
 
     def step(self, clip: Clip, length: int) -> int:
         """The number of frames that a row stands for; raises ValueError if rows cannot be stitched together."""

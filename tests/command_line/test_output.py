@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from terminal import FILES, RANDOM, SMALL
+from terminal import FILES, RANDOM, SMALL, TINY
 
 import lrp3d
 from lrp3d.commands import output_folder
@@ -24,6 +24,18 @@ def test_a_video_is_explained_on_the_terminal(run, clip):
     assert re.search(r"explained +class \d+, logit [-\d.]+; contrastive LRP, composite paper", out)
     assert re.search(r"ATR +97\.5 % of the relevance within \d\.\d of 4 frames on average, \d at most", out)
     assert re.search(r"conserved +yes \(\de-\d+\)", out)
+
+
+def test_a_classifier_with_another_rule_and_rules_that_absorb_are_named(run, clip, networks):
+    said = "the classifier's rule is ZPlus() instead of Epsilon(epsilon=1e-09), which makes no contrast"
+    _, out, _ = run("explain", clip, *TINY, "--composite", "epsilon", "--out", "out")
+    assert said in out
+    assert re.search(r"conserved +no \(off by \d+ %\); rules absorbed some: \S+ by Epsilon", out)
+    assert said in " ".join(json.loads(Path("out/explanation.json").read_text())["notes"])
+    assert said in run("explain", clip, *TINY, "--composite", "epsilon", "--whole")[1]
+    _, out, _ = run("explain", clip, *TINY, "--composite", "epsilon", "--plain")
+    assert said not in out
+    assert "rules absorbed some" not in out
 
 
 def test_the_numbers_are_those_of_the_library(run, clip):
