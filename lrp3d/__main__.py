@@ -1,5 +1,6 @@
 """`python -m lrp3d` is the command line."""
 
+import signal
 import sys
 
 from lrp3d.commands import INTERRUPTED
@@ -17,6 +18,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("lrp3d: interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is known, and Python only puts things away
 
 
 if __name__ == "__main__":

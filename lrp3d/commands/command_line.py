@@ -29,7 +29,7 @@ from lrp3d.commands import (
     study,
     train,
 )
-from lrp3d.commands.interrupts import between_imports
+from lrp3d.commands.interrupts import Interrupts, between_imports
 from lrp3d.commands.results import add_json
 from lrp3d.commands.spelling import as_options
 from lrp3d.commands.streams import standard_streams
@@ -61,14 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     options = argparse.Namespace()
     try:
-        with between_imports():
-            return _command(sys.argv[1:] if arguments is None else arguments, options)
+        with between_imports() as interrupts:
+            return _command(sys.argv[1:] if arguments is None else arguments, options, interrupts)
     except KeyboardInterrupt:
         complain(getattr(options, "when_interrupted", "interrupted"))
         return INTERRUPTED
 
 
-def _command(arguments: list[str], options: argparse.Namespace) -> int:
+def _command(arguments: list[str], options: argparse.Namespace, interrupts: Interrupts) -> int:
     """Read the arguments into `options` and run the command; errors are one line."""
     parser = _parser()
     if not arguments:
@@ -82,6 +82,8 @@ def _command(arguments: list[str], options: argparse.Namespace) -> int:
             warnings.showwarning = _warn
             return int(options.run(options))
     except Exception as error:
+        if interrupts.raised:
+            raise KeyboardInterrupt from error
         if os.environ.get(TRACEBACK) or options.verbose:
             raise
         complain(one_line(error))

@@ -23,7 +23,7 @@ CALLBACKS = {"read", "seek", "tell"}  # an error of these is printed in full, an
 
 
 @contextmanager
-def between_imports() -> Iterator[None]:
+def between_imports() -> Iterator[Interrupts]:
     """Inside this block, Ctrl-C waits for the end of an import, or of a callback of FFmpeg.
 
     Raises:
@@ -31,13 +31,13 @@ def between_imports() -> Iterator[None]:
     """
     in_main = threading.current_thread() is threading.main_thread()  # elsewhere no handler can be set, and none runs
     if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # the program that called, or `nohup`, has one of its own
+        yield Interrupts(0)  # the program that called, or `nohup`, has a handler of its own
         return
-    handler = _Interrupts(_not_now(sys._getframe()))
+    handler = Interrupts(_not_now(sys._getframe()))
     sys.unraisablehook = handler.lost
     signal.signal(signal.SIGINT, handler)
     try:
-        yield
+        yield handler
     finally:
         signal.signal(signal.SIGINT, handler.note)
         is_due = handler.forget()
@@ -47,23 +47,26 @@ def between_imports() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class _Interrupts:
+class Interrupts:
     """A handler of signals that comes back later where an import is under way, or where C would lose the interrupt."""
 
     def __init__(self, around: int):
         self.around = around
         """How many imports were under way before, in the program that called."""
         self.since: float | None = None
+        self.raised: bool = False
+        """Whether KeyboardInterrupt was raised; an error that comes after it may be what C made of it."""
         self.timer: threading.Timer | None = None
         self.other_errors: Callable[[Any], object] = sys.unraisablehook
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raises KeyboardInterrupt, now or later."""
         self.note(number, frame)
         assert self.since is not None
         if _not_now(frame) > self.around and time.monotonic() - self.since < PATIENCE:
             self._again()
             return
-        self.since = None
+        self.since, self.raised = None, True
         raise KeyboardInterrupt
 
     def lost(self, unraisable: Any) -> None:

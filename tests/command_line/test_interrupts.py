@@ -118,6 +118,19 @@ def test_an_interrupt_while_arguments_are_read_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "lrp3d: interrupted\n"
 
 
+def test_an_error_that_c_makes_of_an_interrupt_is_an_interrupt(monkeypatch, capsys):
+    def lost_in_c(options):
+        try:
+            interrupted()
+            threading.Event().wait(60)
+        except KeyboardInterrupt:
+            raise ValueError("a record is damaged: delete it") from None
+
+    monkeypatch.setattr("lrp3d.commands.open.run", lost_in_c)
+    assert main(["open", "out"]) == 130
+    assert capsys.readouterr().err == "lrp3d: interrupted\n"
+
+
 def test_an_interrupt_before_the_command_line_is_there_is_one_line(monkeypatch, capsys):
     from lrp3d import __main__
 
