@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import PurePath
 from types import FunctionType, NoneType
 from typing import Any
 
@@ -23,10 +25,9 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
     _check_arguments(model, inputs)
     try:
         return model(*inputs)
-    except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+    except Exception as error:
         if isinstance(error, (AttributeError, TypeError)):
             _check_pathways(inputs, error)
-            raise
         if type(error) is NotImplementedError and re.search("backward|derivative|grad", str(error)):
             raise ModelError(
                 f"the forward has an operation without a derivative, which lrp3d needs where it has no rule: "
@@ -34,17 +35,50 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
             ) from error
         clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
         hint = axes_hint(clips, layout)
-        # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
-        if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
+        if explains_itself(error) and not (hint and not isinstance(error, (RuntimeError, Warning))):
             raise
-        if is_out_of_memory(error):
-            raise
-        shapes = ", ".join(str(tuple(x.shape)) for x in clips)
         advice = _without_values(model, error) or _other_type(model, clips) or hint
-        raise ModelError(
-            f"the model could not run on an input of shape {shapes}: {opening(error)}"
-            f"{advice or _other_layout(clips, layout, error)}"
-        ) from error
+        raise could_not_run(error, clips, advice or _other_layout(clips, layout, error)) from error
+
+
+def explains_itself(error: Exception) -> bool:
+    """Whether an error that comes out of a forward is not the model's: memory ran out, or lrp3d says what is wrong."""
+    if is_out_of_memory(error) or isinstance(error, Warning):
+        return True
+    return isinstance(error, (ValueError, NotImplementedError, ImportError)) and _is_raised_by_lrp3d(error)
+
+
+def could_not_run(error: Exception, clips: Sequence[Tensor], advice: str = "") -> ModelError:
+    """The error that says that a model's own forward failed, on which shape and how."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+    # A RuntimeError is torch's message for a shape that does not fit, and needs no name.
+    named = type(error) is RuntimeError or _is_raised_by_lrp3d(error)
+    said = opening(error) or f"at {_place(error)}"
+    kind = "" if named and str(error) else f"{type(error).__name__}: "
+    return ModelError(f"the model could not run on an input of shape {shapes}: {kind}{said}{advice}")
+
+
+def _last_frame(error: Exception) -> traceback.FrameSummary | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1] if frames else None
+
+
+def _is_raised_by_lrp3d(error: Exception) -> bool:
+    """Whether a `raise` of lrp3d or of its models made the error, and nothing that these called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    module = str(trace.tb_frame.f_globals.get("__name__", ""))
+    last = _last_frame(error)
+    return module.split(".")[0] == "lrp3d" and last is not None and str(last.line).startswith("raise ")
+
+
+def _place(error: Exception) -> str:
+    """Where an error without a text was raised."""
+    last = _last_frame(error)
+    return "an unknown place" if last is None else f"{PurePath(last.filename).name}, line {last.lineno}"
 
 
 def _without_values(model: nn.Module, error: Exception) -> str:

@@ -18,9 +18,7 @@ from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.outputs import tensors_of
-from lrp3d.printed import opening
 from lrp3d.registry import current_tracer
 from lrp3d.steps.step import Step
 from lrp3d.suggestions import names_hint
@@ -28,7 +26,7 @@ from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers_by_name, finite
 from lrp3d.twin.audit import assign_rules, unsupported
-from lrp3d.twin.calling import call_model
+from lrp3d.twin.calling import call_model, could_not_run, explains_itself
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.entered_clips import EnteredClips
 from lrp3d.twin.given import module_of, original_code, programs_in, without_wrappers
@@ -274,13 +272,11 @@ class Twin(nn.Module):
 
         try:
             return run_once(gradients=False)
-        except (AssertionError, RuntimeError) as error:
-            # Exported programs assert the number of clips, or raise a plain RuntimeError, as shapes that do not fit do.
-            if type(error) not in (AssertionError, RuntimeError) or is_out_of_memory(error):
+        except Exception as error:
+            if explains_itself(error):
                 raise
             if _NO_GRADIENTS not in str(error):
-                shapes = ", ".join(str(tuple(x.shape)) for x in leaves)
-                raise ModelError(f"the model could not run on an input of shape {shapes}: {opening(error)}") from error
+                raise could_not_run(error, [x for x in leaves if isinstance(x, Tensor)]) from error
         return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, run_once(gradients=True))
 
     def same_in_evaluation(self, clip: Any) -> bool:

@@ -212,7 +212,7 @@ def test_wrong_usage_makes_no_folder(run, clip, folder):
 
 def test_a_trace_is_there_for_those_who_ask(clip, networks, monkeypatch):
     monkeypatch.setenv("LRP3D_TRACEBACK", "1")
-    with pytest.raises(KeyError, match="boom"):
+    with pytest.raises(lrp3d.ModelError, match="KeyError: 'boom'"):
         main(["explain", clip, "--model", "networks:Raising", "--size", "16"])
 
 
