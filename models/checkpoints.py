@@ -176,7 +176,10 @@ def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         what = checkpoint.name or "the checkpoint"
-        raise CheckpointError(f"{what} does not fit {type(model).__name__}:\n{lines}")
+        raise CheckpointError(
+            f"{what} does not fit {type(model).__name__}; make the model as it was made for the file, or give a "
+            f"file of this one:\n{lines}"
+        )
     extra = [name for name in state if name not in names.values()]
     notes = [f"{shown(name)} is no tensor, and is the model's own" for name in extra]
     values = {names[name_in_file]: tensors[name_in_file] for name_in_file in wanted}
@@ -288,9 +291,19 @@ def _complaint(model: nn.Module, checkpoint: Checkpoint, dialect: Dialect, probl
         hint = "\nOnly the classifier differs: strict=False keeps the model's own."
         if all(problem.startswith("shape: ") for problem in problems):
             why = _different_classes(model, checkpoint)
+    why = why or _other_model(name, checkpoint)
     between = f"between the {dialect.name} checkpoint and {name}{why}"
     head = f"{_file_prefix(checkpoint)}{count} not match {between}; nothing was loaded."
     return f"{head}\n{lines}{hint}"
+
+
+def _other_model(name: str, checkpoint: Checkpoint) -> str:
+    """What one of lrp3d's own files says about its model, where that is another one."""
+    metadata = checkpoint.metadata
+    stored = metadata.get("model", "")
+    if "builder" not in metadata or stored in ("", name):
+        return ""
+    return f", as the file says that its model is {shown(stored)}: lrp3d.models.load_model makes that one"
 
 
 def _different_classes(model: nn.Module, checkpoint: Checkpoint) -> str:

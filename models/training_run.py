@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,9 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from lrp3d.files import replacing
 
 from .base import VideoModel
+from .files import CheckpointError, read_checkpoint
 from .processes import process, summed, wait
 from .recipe import Recipe
-from .wording import first_line
+from .wording import first_line, shown
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,7 @@ class TrainingRun:
         return ", ".join(f"{name} {there.get(name)} there and {here.get(name)} here" for name in names)
 
     def _read(self) -> None:
-        try:
-            saved = torch.load(self.path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise ValueError(
-                f"{self.path} is damaged ({first_line(error)}): put back a copy of it, or delete it to train anew"
-            ) from error
+        saved = self._saved()
         if saved["identity"] != self.identity:
             differences = self._differences(saved["identity"])
             raise ValueError(
@@ -112,6 +105,24 @@ class TrainingRun:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
         self.history = [Epoch(**epoch) for epoch in saved["history"]]
+
+    def _saved(self) -> Mapping[str, Any]:
+        """What the file of an earlier call holds; raises ValueError if it is none."""
+        try:
+            saved = read_checkpoint(self.path).state
+        except CheckpointError as error:
+            why = first_line(error).removeprefix(f"{self.path.name} ").partition("; ")[0]
+            raise ValueError(
+                f"{self.path} is damaged or no state of a training ({why}): put back a copy of it, or delete it to "
+                "train anew"
+            ) from error
+        if missing := [key for key in ("identity", "model", "optimizer", "scaler", "history") if key not in saved]:
+            held = shown(", ".join(map(str, list(saved)[:3])), 100) or "nothing"
+            raise ValueError(
+                f"{self.path} is another kind of checkpoint, not the state of a training (it holds {held}, and no "
+                f"{missing[0]}): move it away, or use another folder"
+            )
+        return saved
 
     def keep(self) -> None:
         """Save everything that an epoch changes, except states of random numbers: each epoch has its own seed."""

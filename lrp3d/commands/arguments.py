@@ -192,6 +192,14 @@ def count(text: str) -> int:
     return _whole(text, 0)
 
 
+def seed(text: str) -> int:
+    """Parses a seed for argparse: torch takes whole numbers of 64 bits."""
+    number = count(text)
+    if number >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: give a whole number from 0 to 2^63 - 1")
+    return number
+
+
 def _whole(text: str, least: int) -> int:
     number = int(text) if text.strip().isdecimal() else -1
     if number < least:

@@ -11,6 +11,8 @@ _PHRASES = {
     "pass temporal=False": "use lrp3d explain",
     "lrp3d.explain with temporal=False explains": "lrp3d explain explains",
     "contrastive=False": "--plain",
+    "lrp3d.models.load_model makes that one": "leave --model out to have that one",
+    "make the model as it was made for the file": "make the model as it was made for the file, with --option",
 }
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.
 _OPTIONS = ("against", "channel", "floor", "layer", "layers", "layout", "motion", "where", "workers")

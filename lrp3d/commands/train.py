@@ -89,7 +89,7 @@ def add_to(commands: arguments.Commands) -> None:
     about = "largest norm of the gradient (default: none)"
     recipe.add_argument("--clip-gradient", type=arguments.above_zero, metavar="G", help=about)
     about = "seed of all random numbers (default: 0)"
-    recipe.add_argument("--seed", type=arguments.count, default=0, metavar="N", help=about)
+    recipe.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help=about)
     recipe.add_argument(
         "--precision",
         choices=("auto", "full", "mixed"),

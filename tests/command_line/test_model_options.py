@@ -231,3 +231,24 @@ def test_processes_of_one_machine_share_out_its_gpus_unless_one_is_named(name, m
     assert [device_of_process(name, rank) for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert device_of_process("cuda:1", 0) == "cuda:1"
     assert device_of_process("cpu", 1) == "cpu"
+
+
+def test_a_file_of_another_model_is_named(run, clip):
+    model = lrp3d.models.build("TAM2D-R18-f4", num_classes=3, width=8)
+    lrp3d.models.save_checkpoint(model, "w.safetensors")
+    said = error(run, "explain", clip, "--model", "I3D-R18-f8", "--weights", "w.safetensors")
+    assert "the file says that its model is TAM2D-R18-f4: leave --model out to have that one" in said
+
+
+def test_weights_of_a_model_made_otherwise_say_what_to_do(run, clip, networks):
+    from networks import Net
+
+    torch.save(Net(6).state_dict(), "six.pth")
+    said = error(run, "explain", clip, "--model", "networks:Net", "--weights", "six.pth", "--size", 16)
+    assert "six.pth does not fit Net; make the model as it was made for the file, with --option" in said
+
+
+def test_a_seed_that_torch_does_not_take_is_refused(run, listed):
+    code, _, said = run("train", *listed, *SMALL, "--out", "run", "--seed", 10**22)
+    assert code == 2
+    assert "is no seed: give a whole number from 0 to 2^63 - 1" in said

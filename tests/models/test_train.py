@@ -1,6 +1,8 @@
 """Training learns, and a run that was killed ends where an uninterrupted one does."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -212,3 +214,27 @@ def test_a_run_says_what_it_was(tmp_path):
     recipe, (builder, arguments), _ = json.loads(saved["identity"])
     assert Recipe(**recipe) == Recipe(epochs=1, batch_size=4)
     assert (builder, arguments["frames"]) == ("tam_resnet", 4)
+
+
+FOREIGN = {
+    "is damaged or no state of a training (is not a complete checkpoint: it is a text": b"hello world",
+    "is damaged or no state of a training (is not a complete checkpoint": b"",
+    "is damaged or no state of a training (holds more than tensors (pathlib.": Path("x"),
+    "is another kind of checkpoint, not the state of a training (it holds fc.weight, and no identity)": {
+        "fc.weight": torch.zeros(1)
+    },
+}
+
+
+@pytest.mark.parametrize("said", FOREIGN)
+def test_a_file_that_is_no_state_of_a_training_is_named(tmp_path, said):
+    content, file = FOREIGN[said], tmp_path / "training.pt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(ValueError, match=r"training\.pt") as refused:
+        train(network(), brightening(2), tmp_path, epochs=1, batch_size=1, progress=False)
+    assert said in str(refused.value)
+    assert "weights_only" not in str(refused.value)
+    assert re.search("move it away|delete it to train anew", str(refused.value))
