@@ -1,7 +1,9 @@
 """A folder of images is a video: its frames come in the order of their numbers, and gaps and other images are named."""
 
 import warnings
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,25 @@ def test_damaged_images_are_replaced_by_their_neighbours(folder, content):
     with pytest.warns(LostFramesWarning, match="4 by 3"):
         clip = read_clip(folder, 12, **SMALL)
     assert frame_numbers(clip) == [0, 1, 2, 3, 3, *range(5, 12)]
+
+
+def tiff(path, image):
+    """As FFmpeg writes it, with tags that its own decoder calls unknown."""
+    codec = av.CodecContext.create("tiff", "w")
+    codec.height, codec.width = image.shape[:2]
+    codec.pix_fmt, codec.time_base = "rgb24", Fraction(1, 25)
+    packets = codec.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+    path.write_bytes(b"".join(map(bytes, [*packets, *codec.encode(None)])))
+
+
+def test_tiff_as_ffmpeg_writes_it_is_read_and_a_half_one_is_noticed(tmp_path):
+    for number, image in enumerate(numbered_frames(6)):
+        tiff(tmp_path / f"img_{number}.tif", np.ascontiguousarray(image))
+    assert frame_numbers(read_clip(tmp_path, 6, **SMALL)) == list(range(6))
+    broken = tmp_path / "img_4.tif"
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    with pytest.warns(LostFramesWarning, match="4 by 3"):
+        assert frame_numbers(read_clip(tmp_path, 6, **SMALL)) == [0, 1, 2, 3, 3, 5]
 
 
 def test_images_of_several_sizes_are_said(folder):

@@ -131,12 +131,17 @@ def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[lis
     return notes, [f"{folder.name} has no frame {few(first, 8)}: its neighbours follow each other"] if first else []
 
 
+# FFmpeg's decoder of TIFF takes every tag that it does not know for damage, also those that FFmpeg writes. A file that
+# breaks off lacks the list of its pieces, which stands at the end, and does not decode in any case.
+_DAMAGE = {".tif": "bitstream+buffer", ".tiff": "bitstream+buffer"}
+
+
 def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:
     """The image as a frame of the clip, or None if it does not decode."""
     try:
         with open_container(file) as container:
             stream = container.streams.video[0]
-            limit_pixels(stream, err_detect="explode")
+            limit_pixels(stream, err_detect=_DAMAGE.get(file.suffix.lower(), "explode"))
             frame = next(iter(container.decode(stream)), None)
             image = None if frame is None or frame.is_corrupt else to_array(frame)
     except (av.error.FFmpegError, OSError, ValueError, IndexError, AttributeError, MemoryError):
