@@ -10,6 +10,7 @@ import pytest
 import torch
 from videos import SMALL, encode, frame_numbers, numbered_frames
 
+import lrp3d
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.one_clip import read
 from lrp3d.study.listing.lists import Item
@@ -147,3 +148,11 @@ def test_a_disk_that_fails_is_an_error_of_the_video(here, monkeypatch):
     monkeypatch.setattr("lrp3d.video.clip.read_video", failing)
     with pytest.raises(VideoError, match=r"^x\.mp4 cannot be read: Input/output error$"):
         read_clip("x.mp4")
+
+
+@pytest.mark.parametrize("given", [None, torch.zeros(1, 3, 4, 8, 8), 7])
+def test_what_is_no_path_is_told_what_a_path_is(given):
+    said = r"path must be the path of a video, got an? \w+; for a tensor use lrp3d\.explain"
+    for call in (lambda: read_clip(given, frames=4), lambda: lrp3d.explain_video(torch.nn.Identity(), given)):
+        with pytest.raises(TypeError, match=said):
+            call()

@@ -43,4 +43,4 @@ def failure(video: str, error: Exception, options: argparse.Namespace) -> str:
     """The line that says why a video failed; raises the error again for those who ask where it comes from."""
     if os.environ.get(TRACEBACK) or options.verbose:
         raise error
-    return about(printable(video), one_line(error))
+    return about(printable(video), one_line(error)) if video else one_line(error)

@@ -19,7 +19,7 @@ from lrp3d.values import check_counts
 from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
-from lrp3d.video.paths import require_place
+from lrp3d.video.paths import check_path, require_place
 from lrp3d.video.pixels import Colour, Framing, check_normalisation, normalize, require_clip_memory, stack_frames
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
@@ -258,6 +258,7 @@ def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
 
 def locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
     """An existing file or folder, and the template of a folder's images, which may be the end of the path."""
+    check_path(path)
     if not os.fspath(path):
         raise VideoError("a video is a path, and this one is empty")
     place = Path(path)

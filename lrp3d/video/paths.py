@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from lrp3d.printed import with_article
 from lrp3d.video.source import VideoError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib turns two slashes into one
@@ -66,6 +67,14 @@ def require_place(path: str | Path) -> None:
         raise VideoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISDIR(status.st_mode):
         _require_regular(status, Path(path).name)
+
+
+def check_path(path: object) -> None:
+    """Raises TypeError for anything but a path, such as the frames of a video that are in memory."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path must be the path of a video, got {with_article(type(path).__name__)}; for a tensor use lrp3d.explain"
+        )
 
 
 def open_regular(path: Path) -> BinaryIO:

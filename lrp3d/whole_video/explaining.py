@@ -25,6 +25,7 @@ from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.values import as_tensor, check_counts
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.video.content import content_digest
+from lrp3d.video.paths import check_path
 from lrp3d.video.pixels import black_and_white
 from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
@@ -96,6 +97,7 @@ def explain_video(
     >>> found.band.shape, found.matrix.shape
     (torch.Size([20, 8]), torch.Size([20, 20]))
     """
+    check_path(path)
     twin = twin_of(model, composite)
     length, hop = _window_numbers(twin.model, frames, stride, every)
     every = int(every)  # which may be one of numpy's

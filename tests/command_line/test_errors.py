@@ -155,7 +155,7 @@ def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, argume
         ("empty.npy", "empty.npy is an empty file (0 bytes)"),
         ("small/img_%05d.jpg", "there is no file or folder small"),
         (".", "there are no images in "),
-        ("", "a video is a path, and this one is empty"),
+        ("", "lrp3d: a video is a path, and this one is empty"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(run, folder, name, said):
