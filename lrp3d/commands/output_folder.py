@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from lrp3d.explanation.explanation import Explanation
 
+ALWAYS = ("explanation.safetensors", "explanation.json")
 NOT_ALWAYS = ("relevance.png", "matrix.png", "atr.png", "relevance.gif", "relevance.mp4", "report.html")
+WHOLE = ("video.safetensors", "video.json", "timeline.html")
+"""The files of a whole video, which stand in place of these."""
 
 
 def write(
@@ -38,7 +41,8 @@ def write(
     for path in _written(explained, folder, facts, animated, theme):
         written.append(path.name)
         yield path
-    for name in set(NOT_ALWAYS) - set(written):  # those of an earlier run may show another clip
+    # Those of an earlier run may show another clip. Finished parts of a whole video stay: they say of which they are.
+    for name in {*NOT_ALWAYS, *WHOLE} - set(written):
         (folder / name).unlink(missing_ok=True)
 
 

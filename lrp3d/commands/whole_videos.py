@@ -12,6 +12,7 @@ from lrp3d.commands import UsageError
 from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
+from lrp3d.commands.output_folder import ALWAYS, NOT_ALWAYS, WHOLE
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.commands.termination import ends_in_order
 from lrp3d.files import write_text
@@ -92,7 +93,7 @@ def _summary(explanation: VideoExplanation, choice: ModelChoice) -> list[str]:
     )
     stretches = _stretches(explanation)
     for rank, (first, last, target) in enumerate(stretches[:SHOWN]):
-        begin, end = (int(explanation.indices[row * explanation.step]) for row in (first, last))
+        begin, end = (1 + int(explanation.indices[row * explanation.step]) for row in (first, last))
         lines.append(f"  {'' if rank else 'classes':13} frames {begin} to {end}: {label_of(target, choice.labels)}")
     if len(stretches) > SHOWN:
         lines.append(f"  {'':13} and {len(stretches) - SHOWN} more stretches")
@@ -116,4 +117,6 @@ def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: ModelCh
     }
     for name, text in texts.items():
         write_text(folder / name, text)
-    return [folder / name for name in ("video.safetensors", *texts)]
+    for name in (*ALWAYS, *NOT_ALWAYS):  # of an earlier run, which explained a clip, perhaps of another video
+        (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in WHOLE]

@@ -295,3 +295,12 @@ def test_what_native_code_prints_to_a_closed_stdout_never_gets_into_a_file(clip,
     asked = ["explain", clip, "--model", "native:make", "--size", 16, "--frames", 2]
     assert in_a_process(*asked, preexec_fn=closed(1)).wait(timeout=600) == 0
     assert (folder / "own.txt").read_text() == "own"
+
+
+def test_a_folder_holds_a_clip_or_a_whole_video_and_not_both(run, clip):
+    whole = {"video.safetensors", "video.json", "timeline.html"}
+    for more, own, others in (((), FILES, whole), (("--whole",), whole, FILES), ((), FILES, whole)):
+        assert run("explain", clip, *SMALL, *more, "--out", "out")[0] == 0
+        found = {path.name for path in Path("out").iterdir()}
+        assert own <= found
+        assert not others & found

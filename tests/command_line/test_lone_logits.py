@@ -67,7 +67,7 @@ def test_no_other_side_can_be_asked_for(run, clip, lone, command, target):
 def test_windows_of_a_whole_video_are_named_by_their_sides(run, clip, lone):
     code, out, _ = run("explain", clip, "--whole", "--model", "networks:negative", *lone)
     assert code == 0
-    assert "frames 0 to 5: walk" in out
+    assert "frames 1 to 6: walk" in out
 
 
 def test_more_than_two_labels_do_not_fit(run, clip, lone, folder):
