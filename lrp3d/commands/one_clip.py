@@ -184,8 +184,10 @@ def _with_what_there_is(
             return explain_tensor(target, temporal=temporal), [error.reason]
     except NoFrameLogits as error:
         why = f"no temporal relevance here: {error.reason}"
-        if options.motion:
-            raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
+        # What was asked for is refused; what commands do by themselves is left out.
+        for name, given in (("--motion", options.motion), ("--floor", options.floor), ("--compare", options.compare)):
+            if given:
+                raise ValueError(f"{why}: leave out {name} to explain the clip as a whole") from error
         return explain_tensor(target, temporal=False), [why]
 
 

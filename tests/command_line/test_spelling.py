@@ -49,6 +49,7 @@ def test_a_command_says_options(run, clip, networks):
 
 def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has(run, clip, networks):
     model = ["--model", "networks:PooledFirst", "--size", 16]
-    said = error(run, "explain", clip, *model, "--motion")
-    assert said.endswith("leave out --motion to explain the clip as a whole\n")
+    for asked in (["--motion"], ["--floor"], ["--compare", "--out", "out"]):
+        said = error(run, "explain", clip, *model, *asked)
+        assert said.endswith(f"leave out {asked[0]} to explain the clip as a whole\n")
     assert "lrp3d explain explains the clip alone." in error(run, "check", clip, *model)
