@@ -73,7 +73,7 @@ def add_to(commands: arguments.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.labels import find_class, label_of
     from lrp3d.commands.number_of_classes import check_classes
     from lrp3d.twin.twin import convert
 
@@ -88,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--stride and --every place the windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice, options.layout)
+    if isinstance(against, tuple) and target in against:
+        raise UsageError(f"--against {label_of(target, choice.labels)} is the class of --target: name another one")
     settings = one_clip.ClipOptions(
         options.composite,
         contrastive=not options.plain and against is None,

@@ -133,9 +133,20 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
     num_classes = number_of_classes(choice, options.layout) if by_label(options) else None
     listed = study.read_list(options.list, labels=choice.labels, limit=options.clips, num_classes=num_classes)
     check_names(listed, choice, num_classes)
+    _check_labels(listed, num_classes)
     reader = study.Reader(root)
     given = [GivenVideo(_path(reader, item), item.label) for item in listed.items]
     return ListedVideos(given, options, (*few_labels, *listed.notes))
+
+
+def _check_labels(listed: study.VideoList, num_classes: int | None) -> None:
+    """Refuse a class that the model does not have, naming the clip; None where their number is not known."""
+    for item in listed.items:
+        if num_classes is not None and item.label is not None and item.label >= num_classes:
+            raise UsageError(
+                f"--target label: the list says class {item.label} of {item.name}, and the model has classes 0 to "
+                f"{num_classes - 1}"
+            )
 
 
 def _path(reader: study.Reader, item: study.Item) -> Path:

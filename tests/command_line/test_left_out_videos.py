@@ -118,3 +118,9 @@ def test_targets_are_asked_for_as_the_clips_are_read():
         lrp3d.prototypes(model, clips, targets=iter([0, 1, 2]), **asked)
     with pytest.raises(ValueError, match=r"more targets \(6\) than clips \(5\)"):
         lrp3d.prototypes(model, clips, targets=iter([0, 1, 2, 0, 1, 2]), **asked)
+
+
+def test_a_class_that_the_model_lacks_is_named_with_its_clip(run, clip, networks):
+    Path("list.txt").write_text("clip.npy 7\n")
+    said = error(run, "check", "--list", "list.txt", "--target", "label", *TINY, code=2)
+    assert "the list says class 7 of clip.npy, and the model has classes 0 to 2" in said

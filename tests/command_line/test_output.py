@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from terminal import FILES, RANDOM, SMALL, TINY
+from terminal import FILES, RANDOM, SMALL, TINY, error
 
 import lrp3d
 from lrp3d.commands import output_folder
@@ -65,6 +65,8 @@ def test_a_class_is_explained_rather_than_others(run, clip):
     assert found["target"]["explained"] == "logit above the other's"
     assert run("explain", clip, *SMALL, "--against", "next", "--against", 3)[0] == 2
     assert run("explain", clip, *SMALL, "--against", 400)[0] == 2
+    said = error(run, "explain", clip, *SMALL, "--target", 3, "--against", 3, code=2)
+    assert said == "lrp3d: --against class 3 is the class of --target: name another one\n"
 
 
 def no_constant(name):
@@ -270,7 +272,7 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
     code, said, err = run(*asked, "--out", "out")
     assert (code, err) == (0, "")
     assert "wrote out/timeline.html" in said
-    assert "classes       frames 0 to " in said
+    assert "classes       frames 1 to " in said
     assert "random weights" in Path("out/timeline.html").read_text()
     facts = json.loads(run(*asked, "--json", "--out", "out")[1])["videos"][0]
     assert len(facts["rows"]) == 6
