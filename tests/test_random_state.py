@@ -55,7 +55,7 @@ def test_nor_on_what_a_forward_draws_before_it_fails():
             raise KeyError("boom")
 
     model, before = Fails().eval(), generators()
-    with pytest.raises(KeyError):
+    with pytest.raises(lrp3d.ModelError):
         lrp3d.explain(model, CLIP)
     assert generators() == before
 

@@ -59,11 +59,11 @@ def test_a_clip_that_breaks_the_model_fails_alone(tmp_path):
     made = make_study(tmp_path, 6)
     outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips), batch_size=6)
     assert (outcome.explained, outcome.failed) == (5, 1)
-    assert made.failures() == {4: "ZeroDivisionError: a black clip."}
+    assert made.failures()[4].endswith("ZeroDivisionError: a black clip.")
 
 
 def test_a_model_that_fails_on_the_first_clip_stops_the_run(tmp_path):
-    with pytest.raises(ZeroDivisionError, match="a black\n  clip"):
+    with pytest.raises(lrp3d.ModelError, match="ZeroDivisionError: a black clip"):
         study.run(make_study(tmp_path, 3), study.Explainer(Hungry().eval()), Given([0 * x for x in drawn(3)]))
 
 
@@ -90,11 +90,13 @@ def test_the_others_go_on_where_the_first_clip_breaks_the_model(tmp_path):
     clips = drawn(3)
     clips[0] = clips[0] * 0
     made = make_study(tmp_path, 3)
-    with pytest.warns(UserWarning, match=r"0\.mp4: ZeroDivisionError: a black clip\.; the other clips go on"):
+    with pytest.warns(
+        UserWarning, match=r"0\.mp4: ModelError: .*ZeroDivisionError: a black clip\.; the other clips go on"
+    ):
         outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips))
     assert (outcome.explained, outcome.failed, outcome.broken) == (2, 1, 1)
     assert made.done() == {1, 2}
-    assert made.failures() == {0: "ZeroDivisionError: a black clip."}
+    assert made.failures()[0].endswith("ZeroDivisionError: a black clip.")
 
 
 def test_clip_after_clip_nothing_is_kept():
