@@ -4,10 +4,14 @@ import signal
 import sys
 
 from lrp3d.commands import INTERRUPTED
+from lrp3d.printed import say
 
 
 def main() -> int:
-    """Run the command line; returns its exit code, also where it is interrupted before or after the command itself."""
+    """Run the command line as all that a process does.
+
+    Returns its exit code, also where it is interrupted before or after the command itself.
+    """
     try:
         from lrp3d.commands.interrupts import between_imports
 
@@ -16,7 +20,7 @@ def main() -> int:
 
         return command_line.main()
     except KeyboardInterrupt:
-        print("lrp3d: interrupted", file=sys.stderr)
+        say("lrp3d: interrupted", stream=sys.stderr)
         return INTERRUPTED
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

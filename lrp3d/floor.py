@@ -84,7 +84,7 @@ def _measure(
             return _mean([shares(seed, every=2) for seed in range(draws)])
         except Exception as error:
             # Networks refuse frames of another size in many ways; what they say of the real size is worth showing.
-            if is_out_of_memory(error) or isinstance(error, (NameError, ImportError)):
+            if is_out_of_memory(error) or isinstance(error.__cause__ or error, (NameError, ImportError)):
                 raise
     return _mean([shares(seed) for seed in range(draws)])
 

@@ -122,7 +122,7 @@ def test_a_network_may_refuse_frames_of_half_the_size(error):
 
 
 def test_a_bug_at_half_the_size_is_not_hidden():
-    with pytest.raises(NameError, match="missing"):
+    with pytest.raises(lrp3d.ModelError, match=r"4, 32, 32\): NameError: missing"):
         lrp3d.explain(Sized(NameError("missing")).eval(), LARGE, floor=True)
 
 
