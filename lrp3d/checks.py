@@ -219,7 +219,11 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
         raise ValueError(f"against must hold classes from 0 to {classes - 1}, got {against}")
     if bool((rows == own[:, None]).any()):
         clip = int((rows == own[:, None]).any(1).nonzero()[0])
-        raise ValueError(f"clip {clip} is explained as class {int(own[clip])}, which cannot be held against itself")
+        which = f"clip {clip}" if clips > 1 else "the clip"
+        raise ValueError(
+            f"{which} is explained as class {int(own[clip])}, which cannot be held against itself: leave it out of "
+            "against="
+        )
     for row in rows.tolist():
         if len(set(row)) < len(row):
             raise ValueError(f"against names a class twice: {row}")
