@@ -97,6 +97,11 @@ def test_what_cannot_be_held_against_a_class_is_said(given, error, says):
         lrp3d.explain(net(), CLIP, 0, against=given)
 
 
+def test_a_single_clip_has_no_number():
+    with pytest.raises(ValueError, match="^the clip is explained as class 0, .*: leave it out of against=$"):
+        lrp3d.explain(net(), CLIP[:1], 0, against=[1, 0])
+
+
 def test_one_contrast_at_a_time_and_not_with_a_lone_logit():
     with pytest.raises(ValueError, match="leave one of them out"):
         lrp3d.explain(net(), CLIP, 0, against=1, contrastive=True)
