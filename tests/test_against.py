@@ -98,7 +98,7 @@ def test_what_cannot_be_held_against_a_class_is_said(given, error, says):
 
 
 def test_a_single_clip_has_no_number():
-    with pytest.raises(ValueError, match="^the clip is explained as class 0, .*: leave it out of against=$"):
+    with pytest.raises(ValueError, match=r"^the clip is explained as class 0, .*: leave it out of against=$"):
         lrp3d.explain(net(), CLIP[:1], 0, against=[1, 0])
 
 
