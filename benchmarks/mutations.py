@@ -42,6 +42,8 @@ OF_RULES = (
     "tests/test_composites.py",
     "tests/operations/test_attention.py",
     "tests/test_rules.py",
+    "tests/test_rule_parameters.py",
+    "tests/test_rules_on_large_sums.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RULES, OF_RULES),

@@ -58,27 +58,17 @@ def could_not_run(error: Exception, clips: Sequence[Tensor], advice: str = "") -
     return ModelError(f"the model could not run on an input of shape {shapes}: {kind}{said}{advice}")
 
 
-def _last_frame(error: Exception) -> traceback.FrameSummary | None:
-    frames = traceback.extract_tb(error.__traceback__)
-    return frames[-1] if frames else None
-
-
 def _is_raised_by_lrp3d(error: Exception) -> bool:
     """Whether a `raise` of lrp3d or of its models made the error, and nothing that these called."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return False
-    module = str(trace.tb_frame.f_globals.get("__name__", ""))
-    last = _last_frame(error)
-    return module.split(".")[0] == "lrp3d" and last is not None and str(last.line).startswith("raise ")
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    is_ours = str(frame.f_globals.get("__name__", "")).split(".")[0] == "lrp3d"
+    return is_ours and str(traceback.extract_tb(error.__traceback__)[-1].line).startswith("raise ")
 
 
 def _place(error: Exception) -> str:
     """Where an error without a text was raised."""
-    last = _last_frame(error)
-    return "an unknown place" if last is None else f"{PurePath(last.filename).name}, line {last.lineno}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{PurePath(last.filename).name}, line {last.lineno}"
 
 
 def _without_values(model: nn.Module, error: Exception) -> str:
