@@ -40,9 +40,10 @@ from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, names_of
+from lrp3d.propagation.layer_rows import check_rows_at, layer_seeds
 from lrp3d.propagation.motion_parts import check_motion, still_clip
 from lrp3d.propagation.notes import warn_of_what_is_missing
-from lrp3d.results import with_matrix, without_matrix
+from lrp3d.results import warn_of_little_through_rows, with_matrix, without_matrix
 from lrp3d.steps.zero_denominators import ZeroDenominators, asking
 from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.ranges import Range
@@ -72,6 +73,7 @@ def explain(
     merge: str = "paper",
     layers: Sequence[str] = (),
     layer_rows: bool = False,
+    rows_at: str | None = None,
     where: Where | None = None,
     floor: bool | int = False,
     motion: bool = False,
@@ -102,7 +104,8 @@ def explain(
             for plain LRP. None is CLRP, but plain LRP with `against`, which is a contrast of its own.
         composite: which layer gets which rule: a name or a `Composite`; None is "paper", or what a twin was converted
             with (any other is refused for a twin).
-        temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
+        temporal: also explain every frame's logit, or the time steps of a module (`rows_at`): the temporal relevance
+            matrix and ATR (Sec. 3.2).
         input_range: (low, high) of valid inputs after normalisation, scalars or one per channel, or a list of such
             pairs (or None), one per pathway; default is the model's `input_range` attribute, else each clip's own
             extremes per channel (those of all clips together, in layouts that fold clips and frames into one axis).
@@ -119,6 +122,11 @@ def explain(
             ("*layer?"); with a contrast it has both signs: what speaks for the class and what speaks against it. A
             pattern leaves out modules without a single output (a ReLU that runs twice), and `about` names them.
         layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
+        rows_at: the name of a module, at whose output the rows of the matrix are time steps instead of frames with a
+            logit: row i is what of the clip's logit flows through time step i there. A network that classifies a class
+            token, or what a norm, an attention or a maximum makes of all frames, has no frame logits, and yet such
+            rows. What flows through no time step (a class token) or around the module is missing from the matrix
+            (`.through_rows`), so take the last module through whose frames, or tokens of frames, most of it flows.
         where: explain only what flows through some channels of a module, as in {"features.layer3": [12, 40]}: maps,
             matrix and layers below are that part of the whole, and the parts of all channels add up to what flows
             through the module. Layers above it and beside it keep all of their relevance. With several modules, only
@@ -170,6 +178,7 @@ def explain(
     draws = check_floor(floor, temporal, against)
     constants = names_of(constants, "constants")
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
+    check_rows_at(rows_at, temporal, channels)
     seed = check_seed(seed)
     pathways = check_clip(clip, layout)
     if motion:
@@ -182,19 +191,27 @@ def explain(
     if draws:
         # Memory apart, the floor depends on all of these.
         of_floor = {"contrastive": contrastive, "constants": constants, "output": output, "merge": merge, "seed": seed}
-        of_floor |= {"precision": precision}
+        of_floor |= {"precision": precision, "rows_at": rows_at}
         room = {"chunk_size": chunk_size, "memory_budget": memory_budget}
         shares = _floor_shares(twin, pathways, layout, input_range, draws, of_floor, room)
     own_types = no_autocast(pathways[0].device)
     shapes = tuple((tuple(x.shape), x.dtype, x.device) for x in pathways)
-    kind = (*shapes, layout, contrastive, temporal, merge, motion, bool(channels), against is not None, seed)
+    kind = (*shapes, layout, contrastive, temporal, merge, motion, bool(channels), rows_at, against is not None, seed)
     # Of a model that is converted for one clip, nothing is known yet.
     is_known = model is twin and pathways[0].device.type != "cpu"
     zeros = asking(ZeroDenominators(twin.zero_denominators, kind) if is_known else None)
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding, zeros:
         read = Reader(output)
-        options = (input_range, layout, contrastive, read, constants, seed, (*layer_patterns, *channels))
+        options = (
+            input_range,
+            layout,
+            contrastive,
+            read,
+            constants,
+            seed,
+            (*layer_patterns, *channels, *([rows_at] if rows_at else [])),
+        )
         record = twin.record((clip,), *options)
         _check_record(record, pathways, layout, read)
         split = None
@@ -210,18 +227,25 @@ def explain(
             record, targets_of(record.prediction(target), record.output, against), settings, pathways, inside
         )
         warn_of_what_is_missing(clips)
+        if rows_at and not clips.has_time:
+            raise ValueError(f"rows_at={rows_at!r} makes rows of time steps, and images have no time")
         if not (temporal and clips.has_time):
             _warn_of_time(clips, pathways)
             return without_matrix(clips, channels)
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
+        if rows_at:
+            seeds = layer_seeds(clips, rows_at)
+        else:
+            seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
         hint = axes_hint(pathways, layout)
         with contextlib.ExitStack() as watched:
             if chunk_size is None and memory_budget is None:
                 chunks = chunks_that_fit(chunks, twin.chunks_that_fit, kind)
                 watched.enter_context(unless_full(chunks, twin.chunks_that_fit, kind, record.output.device))
-            result = with_matrix(clips, channels, split, seeds, chunks, progress, hint)
+            result = replace(with_matrix(clips, channels, split, seeds, chunks, progress, hint), rows_at=rows_at)
+        if rows_at:
+            warn_of_little_through_rows(result)
         if shares is None:
             return result
         assert result.matrix is not None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lrp3d.callers import warn
 from lrp3d.checks import check_relevance
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
@@ -23,6 +24,7 @@ from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
 from lrp3d.steps.zero_denominators import asked
 from lrp3d.transfer import numbers
 
+LITTLE = 0.5  # of a logit; with less, most of what is explained is not in the matrix
 Channels = dict[str, list[int]]
 """Indices of channels, by the name of the module whose output has them."""
 
@@ -83,6 +85,18 @@ def with_matrix(
         layer_rows={name: in_blocks(of_seeds, seeds) for name, of_seeds in explanation.layer_rows.items()},
         **({} if motion is None else motion.of_explanation),
     )
+
+
+def warn_of_little_through_rows(explanation: Explanation) -> None:
+    """Warns if little of a clip's logit flows through the time steps of the module at which rows were wanted."""
+    shares = [] if explanation.through_rows is None else explanation.through_rows.tolist()
+    if (least := min(shares, default=1.0)) < LITTLE:
+        of_clip = "" if len(shares) == 1 else f" of clip {shares.index(least)}"
+        warn(
+            f"only {100 * least:.0f} % of the logit{of_clip} flows through time steps at the output of "
+            f"'{explanation.rows_at}', and the matrix shows nothing else: the rest flows through what belongs to no "
+            "frame, such as a class token, or around the module; rows_at= with an earlier module shows more"
+        )
 
 
 def _explanation(

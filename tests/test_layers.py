@@ -170,7 +170,7 @@ class Pair(nn.Module):
         ({"layers": ["unused"]}, "'unused' is a module that does not run in this forward"),
         ({"layers": ["unusual"]}, "'unusual' fits no module that ran; lrp3d.inspect"),
         ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
-        ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
+        ({"layers": ["pair"]}, "'pair' returns a tuple with 2 tensors, not one tensor: name modules inside of it"),
         ({"layers": ["con*"]}, "'con\\*' fits no module whose relevance can be kept: 'conv' runs several times"),
         ({"layers": ["[cp]*"]}, r"'\[cp\]\*' fits no module whose relevance can be kept: 'conv' runs several times"),
         ({"layers": ["*", "conv"]}, "'conv' runs several times in one forward"),

@@ -128,6 +128,11 @@ def add_inside(parser: argparse.ArgumentParser) -> None:
     about = "also show the relevance at the output of this module, or of those that a pattern fits ('*layer?'); "
     about += "may be repeated"
     parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
+    about = (
+        "make the rows of the matrix of the time steps at the output of this module, for networks whose frames have "
+    )
+    about += "no logits (a class token, a norm after the mean)"
+    parser.add_argument("--rows-at", metavar="MODULE", help=about)
     about = "explain only what flows through these channels of a module, as in features.layer3=12,40; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
 

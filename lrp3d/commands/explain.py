@@ -102,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
         motion=options.motion,
         compare=options.compare,
         layers=tuple(options.layers),
+        rows_at=options.rows_at,
         where=dict(options.where),
     )
     facts = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
@@ -136,6 +137,8 @@ def _check_combinations(options: argparse.Namespace) -> None:
     for name, given in (("--floor", options.floor), ("--motion", options.motion)):
         if given and options.where:
             raise UsageError(f"{name} needs all channels: leave it out, or leave out --where")
+    if options.rows_at and options.where:
+        raise UsageError("--rows-at and --where both choose what relevance flows through: leave out one of them")
 
 
 def _foils(classes_given: Sequence[str], choice: ModelChoice, layout: str) -> str | tuple[int, ...] | None:

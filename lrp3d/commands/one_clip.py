@@ -50,6 +50,8 @@ class ClipOptions:
     """Whether to split relevance into static and dynamic."""
     layers: tuple[str, ...] = ()
     """Modules whose relevance is shown."""
+    rows_at: str | None = None
+    """The module whose time steps are the rows of the matrix; None for frame logits."""
     where: dict[str, list[int]] = field(default_factory=dict)
     """Channels by module; empty for all."""
 
@@ -124,6 +126,7 @@ def explain_clip(
         against=options.against,
         motion=options.motion,
         layers=options.layers,
+        rows_at=options.rows_at if temporal else None,
         where=options.where,
         input_range=choice.input_range,
         layout=options.layout,
@@ -208,16 +211,17 @@ def _others(
     logits = explanation.logits[0]
     best = logits.topk(min(COMPARED, len(logits))).indices.tolist() if len(logits) > 1 else []
     others: list[tuple[str, str, Explanation | Tensor]] = []
-    measured = intervention_matrix(
-        choice.model,
-        tensor,
-        target if len(logits) > 1 else None,
-        layout=options.layout,
-        merge=options.merge,
-        occluder="mean",
-    )
-    if measured.shape == explanation.matrix.shape:
-        others.append((label_of(target, choice.labels), "interventions", measured[0].cpu()))
+    if options.rows_at is None:  # the logits of frames can be measured, and what flows through a layer cannot
+        measured = intervention_matrix(
+            choice.model,
+            tensor,
+            target if len(logits) > 1 else None,
+            layout=options.layout,
+            merge=options.merge,
+            occluder="mean",
+        )
+        if measured.shape == explanation.matrix.shape:
+            others.append((label_of(target, choice.labels), "interventions", measured[0].cpu()))
     for index in [target, *(other for other in best if other != target)] if len(logits) > 1 else ():
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
             if index == target and contrastive == options.contrastive:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
-from lrp3d.explanation.wording import amount, row_words
+from lrp3d.explanation.wording import row_axis, row_quantity, row_words
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows
@@ -147,7 +147,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
-    _, quantity = amount(explanation, 0)
+    quantity, row = row_quantity(explanation, 0), row_axis(explanation)
     rows, columns = matrix.shape
     windows = frame_windows(matrix, explanation.sigma, explanation.positions)
     if len(explained.pixels) % rows or rows != columns:
@@ -159,6 +159,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             windows=windows,
             positions=explanation.positions,
             times=explained.times if len(explained.times) == columns else (),
+            rows=row,
         )
         yield "matrix.png", heatmap
         return
@@ -175,6 +176,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             times=explained.times,
             deciding=explained.deciding,
             quantity=quantity,
+            rows=row,
         ),
     )
     yield (
@@ -189,5 +191,6 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             footnote=footnote,
             unit="frame" if len(explained.pixels) == columns else "step",
             times=explained.times,
+            rows=row,
         ),
     )

@@ -25,6 +25,7 @@ from lrp3d.explanation.wording import (
     motion_words,
     own_logit,
     rows_without_relevance,
+    rows_words,
     span_words,
     subject,
 )
@@ -56,7 +57,10 @@ def summary(explained: ExplainedClip) -> list[str]:
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
-        if explanation.atr is not None and (rows := rows_without_relevance(explanation.atr[0])):
+        if rows := rows_words(explanation, 0):
+            lines.append(f"  {'rows':13} {rows}")
+        row = "frame logit" if explanation.rows_at is None else "time step"
+        if explanation.atr is not None and (rows := rows_without_relevance(explanation.atr[0], row)):
             lines.append(f"  {'no relevance':13} {rows}")
     if explanation.motion is not None:
         lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")

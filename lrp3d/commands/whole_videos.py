@@ -35,6 +35,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
         "--animate": options.animate,
         "--theme": options.theme,
         "--layers": options.layers,
+        "--rows-at": options.rows_at,
         "--where": options.where,
         "--sampling dense": options.sampling != "uniform",
         "--merge average": options.merge != "paper",

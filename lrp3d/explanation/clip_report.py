@@ -20,6 +20,9 @@ from lrp3d.explanation.wording import (
     comparison,
     conservation_answer,
     conservation_remark,
+    row_axis,
+    row_quantity,
+    rows_words,
     subject,
 )
 from lrp3d.figures import overlay
@@ -109,6 +112,8 @@ def report(
         **_pictures(pixels, explanation.relevance[clip], times),
         **_temporal(explanation, clip, len(pixels), title, others),
         "quantity": amount(explanation, clip)[1],
+        "rowQuantity": row_quantity(explanation, clip),
+        "rowAxis": row_axis(explanation),
         "small": max(pixels.shape[1:3]) <= SHARP,
         "about": {
             "title": title,
@@ -136,6 +141,8 @@ def report(
         "differ": _differ(explanation, clip),
         "negative": _negative(explanation, clip),
         "cards": cards(explanation, clip, origin.random_weights),
+        "rows": "each frame’s logit rests on" if explanation.rows_at is None else "the time steps of a layer rest on",
+        "rows_at": escaped(f"Rows are {words}. ") if (words := rows_words(explanation, clip)) else "",
         "sigma": f"{100 * explanation.sigma:g}",
         **_of_rows(explanation, clip),
         # A text must not be able to end the script that contains it.
@@ -150,6 +157,17 @@ def _of_rows(explanation: Explanation, clip: int) -> dict[str, str]:
     explained, total = f"the logit of {unit} i", "that logit"
     if comparison(explanation, clip):
         explained, total = f"how far the logit of {unit} i is {comparison(explanation, clip)}", "that difference"
+    if explanation.rows_at is not None:
+        flows = (
+            f"what of the {total.removeprefix('that ')} flows through {unit} i at the output of {explanation.rows_at}"
+        )
+        number = 0 if explanation.matrix is None else explanation.matrix.shape[1]
+        return {
+            "unit": unit,
+            "explained": escaped(flows),
+            "total": f"{number} times that",
+            "sum": f"{number} times that",
+        }
     part = "the part of it that flows through these channels"
     return {"unit": unit, "explained": explained, "total": total, "sum": total if explanation.where is None else part}
 
@@ -203,11 +221,12 @@ def _differ(explanation: Explanation, clip: int) -> str:
     of_map, of_matrix = (
         "{}, {}, {} and {}".format(*(f"{100 * share:.0f}" for share in quarters)) for quarters in shares
     )
+    alone = "the logit that each frame has alone" if explanation.rows_at is None else "what each time step holds of it"
     contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
     return (
         '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
         f"logit as the network computes it, and the four quarters of the clip hold {of_map} % of the map. The matrix "
-        f"explains the logit that each frame has alone{contrast}; in it, they hold {of_matrix} %.</p>"
+        f"explains {alone}{contrast}; in it, they hold {of_matrix} %.</p>"
     )
 
 

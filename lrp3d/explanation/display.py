@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.wording import amount, amount_words, conservation_words, subject
+from lrp3d.explanation.wording import amount, amount_words, conservation_words, row_axis, row_quantity, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
@@ -38,8 +38,8 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
         positions, unit = explanation.positions, _unit(explanation)
-        label = f"relevance ({amount(explanation, clip)[1]})"
-        draw = partial(matrix_heatmap, matrix, label=label, windows=windows, positions=positions, unit=unit)
+        label, rows = f"relevance ({row_quantity(explanation, clip)})", row_axis(explanation)
+        draw = partial(matrix_heatmap, matrix, label=label, windows=windows, positions=positions, unit=unit, rows=rows)
         return draw(ax=ax, title=title, footnote=footnote)
     if explanation.frame_relevance is not None:
         return _bars(explanation, clip, ax, title, footnote)
@@ -123,7 +123,8 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
     rows, columns = explanation.matrix.shape[1:]
     side = max(8, min(24, 192 // columns))
     picture = data_address(png(explanation.matrix[clip]))
-    words = f"relevance of {columns} frames (from left to right) for {rows} frame logits (from top to bottom)"
+    row = "frame logits" if explanation.rows_at is None else f"time steps of {escape(explanation.rows_at)}"
+    words = f"relevance of {columns} frames (from left to right) for {rows} {row} (from top to bottom)"
     return [
         *cells,
         f"{explanation.avg_atr[clip]:.2f} of {columns} {explanation.unit}",

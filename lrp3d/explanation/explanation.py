@@ -79,6 +79,10 @@ class Explanation:
     """By module, the same relevance (b, n, c, t', h', w') for every row; empty without `layer_rows=True`."""
     channel_axes: dict[str, int] = field(default_factory=dict)
     """By module in `layers`, the axis of its channels, as the layers with weights before it made them."""
+    rows_at: str | None = None
+    """The module at whose output the rows of the matrix are time steps; None where they are frames with a logit. Row i
+    is what flows through time step i there, and `frame_logits` are n times that, so that their mean is what flows
+    through all n (see `through_rows`)."""
     where: dict[str, list[int]] | None = None
     """The channels, by module, through which the relevance of maps, matrix and ATR flows; None for all relevance."""
     motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
@@ -152,6 +156,7 @@ class Explanation:
             "contrastive": self.contrastive,
             "layout": self.layout,
             "where": self.where,
+            "rows_at": self.rows_at,
             "channel_axes": self.channel_axes,
             "sigma": self.sigma,
             "about": self.about,
@@ -206,6 +211,28 @@ class Explanation:
         if self.logits.shape[1] > 1:
             return self.target
         return torch.ones_like(self.target) if self.sign is None else (self.sign > 0).to(self.target)
+
+    @property
+    def through_rows(self) -> Tensor | None:
+        """The share (b,) of the explained logit that flows through the rows of the matrix; None without a matrix.
+
+        It is 1 where rows are the logits of frames that the model averages. With `rows_at=`, the rest flows through
+        what belongs to no frame (a class token), or around the module.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+        >>> found = lrp3d.explain(model, torch.rand(1, 3, 8, 32, 32), rows_at="features.layer2")
+        >>> found.matrix.shape, bool(torch.isclose(found.through_rows, torch.ones(1)))
+        (torch.Size([1, 8, 8]), True)
+        """
+        if self.frame_logits is None:
+            return None
+        explained = self.logits.gather(1, self.target[:, None]).squeeze(1)
+        if self.against is not None:
+            explained = explained - self.logits.gather(1, self.against).mean(1)
+        if self.sign is not None:
+            explained = explained * self.sign
+        return self.frame_logits.mean(1) / explained
 
     @property
     def segments(self) -> tuple[Tensor, Tensor] | None:
@@ -362,7 +389,7 @@ class Explanation:
         return html(self)
 
 
-FORMAT = 2
+FORMAT = 3
 """The form of saved explanations; it grows when a later one has parts that former versions cannot read."""
 DICTS = ("layers", "layer_rows", "motion_by_layer")
 """The fields that are dicts of tensors."""

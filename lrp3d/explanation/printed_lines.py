@@ -80,6 +80,7 @@ def _of_matrix(explanation: Explanation) -> list[Line]:
     spans = f"{_numbers(average, '{:.2f}')} of {matrix.shape[-1]} {explanation.unit}"
     lines: list[Line] = [
         ("matrix", _shapes(matrix)),
+        ("rows", _rows(explanation)),
         ("avg-ATR", f"{spans}, max-ATR {_numbers(longest, '{:.0f}')}"),
     ]
     without_average = (average.isnan() & ~longest.isnan()).nonzero().flatten().tolist()
@@ -89,11 +90,21 @@ def _of_matrix(explanation: Explanation) -> list[Line]:
     return lines + _empty_rows(explanation)
 
 
+def _rows(explanation: Explanation) -> str | None:
+    """What rows are that are no frame logits."""
+    shares = explanation.through_rows
+    if explanation.rows_at is None or shares is None:
+        return None
+    through = _numbers(100 * shares, "{:.0f}")
+    return f"time steps at the output of '{explanation.rows_at}', through which {through} % of the logit flows"
+
+
 def _empty_rows(explanation: Explanation) -> list[Line]:
     """A line for each of the first clips with frame logits that no relevance explains."""
     if explanation.atr is None:
         return []
-    words = [(clip, rows_without_relevance(atr)) for clip, atr in enumerate(explanation.atr[:SHOWN])]
+    row = "frame logit" if explanation.rows_at is None else "time step"
+    words = [(clip, rows_without_relevance(atr, row)) for clip, atr in enumerate(explanation.atr[:SHOWN])]
     of = "" if len(explanation.logits) == 1 else " of clip {}"
     return [("no relevance", f"{said}{of.format(clip)}") for clip, said in words if said]
 

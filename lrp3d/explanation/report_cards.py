@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import above_floor, amount, is_part, motion_words, shares_of_channels
+from lrp3d.explanation.wording import above_floor, is_part, motion_words, row_axis, row_quantity, shares_of_channels
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS
 from lrp3d.figures.embedded import data_address
 from lrp3d.figures.heatmap import COLUMNS, ROWS
@@ -114,10 +114,11 @@ def _panels(explanation: Explanation, clip: int, panels: Sequence[_Panel]) -> st
     key = (
         f'<div class="key"><span>{_short(-top) if signed else "0"}</span>'
         f'<i style="background:linear-gradient(to right, {colours})"></i><span>{_short(top)}</span>'
-        f"<span>{escaped(amount(explanation, clip)[1])}</span></div>"
+        f"<span>{escaped(row_quantity(explanation, clip))}</span></div>"
     )
     across = f"<span>1</span><span>{COLUMNS.format(unit)}</span><span>{columns}</span>"
-    down = f"<span>{own[-1] + 1}</span><span>{ROWS.format(unit)}</span><span>{own[0] + 1}</span>"
+    row = escaped(row_axis(explanation) or ROWS.format(unit))
+    down = f"<span>{own[-1] + 1}</span><span>{row}</span><span>{own[0] + 1}</span>"
     return "".join(
         f'<figure class="panel"><figcaption><b>{name}</b>{": " if remark else ""}{remark}</figcaption>'
         f'<div class="down" aria-hidden="true">{down}</div>'

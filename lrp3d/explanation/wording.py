@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
 SHOWN_ROWS = 8  # of those without relevance
+LONGEST_NAME = 28  # letters of a module's name for which an axis has room; of longer ones the end tells more
 ROUNDING = 1e-3  # more than rounding in float32 causes, less than any rule that loses relevance loses
 
 
@@ -73,11 +74,12 @@ def span_words(share: float, average: float, longest: float, columns: int, unit:
     return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
 
 
-def rows_without_relevance(atr: Tensor) -> str:
-    """The frame logits of a clip that no relevance explains, counted from 1; empty if there are none.
+def rows_without_relevance(atr: Tensor, row: str = "frame logit") -> str:
+    """The rows of a clip that have no relevance, counted from 1; empty if there are none.
 
     Args:
-        atr: the ATR (n,) of the clip's frame logits; it is NaN where there is no relevance.
+        atr: the ATR (n,) of the rows; it is NaN where there is no relevance.
+        row: what a row is.
 
     >>> import torch
     >>> rows_without_relevance(torch.tensor([1.0, torch.nan, 2.0, torch.nan]))
@@ -89,8 +91,8 @@ def rows_without_relevance(atr: Tensor) -> str:
     if not rows:
         return ""
     if len(rows) == len(atr):
-        return f"for all {len(rows)} frame logits"
-    return f"for the frame logit{'s' * (len(rows) > 1)} {few(rows, SHOWN_ROWS)} of {len(atr)}"
+        return f"for all {len(rows)} {row}s"
+    return f"for the {row}{'s' * (len(rows) > 1)} {few(rows, SHOWN_ROWS)} of {len(atr)}"
 
 
 def motion_words(share: float, contrastive: bool = True) -> str:
@@ -166,6 +168,37 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
     return logit - mean, f"logit {comparison(explanation, clip)}"
 
 
+def row_quantity(explanation: Explanation, clip: int) -> str:
+    """The name of the number that a row explains, which is part of a logit where rows are time steps of a module."""
+    quantity = amount(explanation, clip)[1]
+    if explanation.rows_at is None or explanation.frame_logits is None:
+        return quantity
+    return f"{explanation.frame_logits.shape[1]} \N{MULTIPLICATION SIGN} its part of the {quantity}"
+
+
+def row_axis(explanation: Explanation) -> str:
+    """What a row of the matrix is, for an axis, where rows are time steps of a module; empty where they are frames.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> row_axis(lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32), rows_at="features.layer2.1"))
+    'frame i at features.layer2.1'
+    """
+    if explanation.rows_at is None:
+        return ""
+    unit = "frame" if explanation.unit == "frames" else "step"
+    name = explanation.rows_at
+    return f"{unit} i at {name if len(name) <= LONGEST_NAME else '...' + name[3 - LONGEST_NAME :]}"
+
+
+def rows_words(explanation: Explanation, clip: int) -> str:
+    """How much of a clip's logit the rows hold, where they are time steps of a module; empty where they are frames."""
+    if explanation.rows_at is None or explanation.through_rows is None:
+        return ""
+    share = 100 * float(explanation.through_rows[clip])
+    return f"time steps at the output of {explanation.rows_at}, through which {share:.0f} % of the logit flows"
+
+
 def comparison(explanation: Explanation, clip: int) -> str:
     """With what a clip's logit is compared: "above the other's", "above their mean"; empty where it stands alone."""
     if explanation.against is None:
@@ -190,7 +223,7 @@ def row_words(explanation: Explanation, clip: int, row: int) -> str:
     """
     assert explanation.frame_logits is not None
     between = " by" if comparison(explanation, clip) else ""
-    return f"{amount(explanation, clip)[1]}{between} {float(explanation.frame_logits[clip, row]):.3g}"
+    return f"{row_quantity(explanation, clip)}{between} {float(explanation.frame_logits[clip, row]):.3g}"
 
 
 def channel_words(where: dict[str, list[int]]) -> str:

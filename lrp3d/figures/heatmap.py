@@ -35,6 +35,7 @@ def matrix_heatmap(
     unit: str = "frame",
     colours_of: ArrayLike | None = None,
     times: Sequence[float] = (),
+    rows: str = "",
 ) -> Figure:
     """Draw a temporal relevance matrix: how much each frame contributes to the logit of each frame.
 
@@ -50,6 +51,7 @@ def matrix_heatmap(
         colours_of: all values of the pictures that this one is compared with, which share their colours; by default
             its own.
         times: when each column is shown (t,), in seconds, to be written below its number.
+        rows: what a row is, where it is no explained frame, such as "frame i at layer3".
 
     Returns:
         The figure.
@@ -66,13 +68,15 @@ def matrix_heatmap(
     ['explained frame i', 'relevance (logit)']
     """
     values = matrix_of(matrix)
-    rows, columns = values.shape
-    flat = columns > 2 * rows  # the cells of a matrix with few rows are drawn taller than wide
-    grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches: wider than the axes of a few frames
-    wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
+    number, columns = values.shape
+    flat = columns > 2 * number  # the cells of a matrix with few rows are drawn taller than wide
+    grown = max(0.0, CELL * max(number, columns) - 3.1)  # inches: wider than the axes of a few frames
+    wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * number) if flat else 3.9 + grown
     figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
     colours = scale(values if colours_of is None else array(colours_of))
-    image = draw_matrix(axes, values, windows=windows, positions=positions, unit=unit, times=times, **colours)
+    image = draw_matrix(
+        axes, values, windows=windows, positions=positions, unit=unit, times=times, rows=rows, **colours
+    )
     axes.set_aspect("auto" if flat else "equal")
     colour_bar(image, label, ax=axes, shrink=0.85)
     write(axes, title, footnote)
@@ -90,11 +94,13 @@ def draw_matrix(
     positions: Sequence[int] | None = None,
     unit: str = "frame",
     times: Sequence[float] = (),
+    rows: str = "",
     **colours: Any,
 ) -> AxesImage:
     """Draws the cells and thin windows of a matrix; if it has both signs, strokes mark the negative cells."""
     image = ax.imshow(values, interpolation="nearest", **colours)
     _frame_axes(ax, values.shape, positions, unit, times)
+    ax.set_ylabel(rows or ROWS.format(unit), fontsize=NORMAL)
     marks = []
     if values.size <= MOST_STROKES and _strokes(ax, values, colours["vmax"]):
         # A row of a negative logit is negative: what carries it does not speak against it.
@@ -133,7 +139,6 @@ def _frame_axes(
     ax.set_xticks(named_columns - 1, named)
     ax.set_yticks(ticks(rows) - 1, [str(own[tick - 1]) for tick in ticks(rows)])
     ax.set_xlabel(COLUMNS.format(unit), fontsize=NORMAL)
-    ax.set_ylabel(ROWS.format(unit), fontsize=NORMAL)
     ax.tick_params(labelsize=SMALL)
 
 

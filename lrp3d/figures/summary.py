@@ -35,6 +35,7 @@ def clip_summary(
     times: Sequence[float] = (),
     deciding: Sequence[int] = (),
     quantity: str = "logit",
+    rows: str = "",
 ) -> Figure:
     """Draw a clip at a glance: the relevance matrix, the frames above its columns, and each row's logit beside it.
 
@@ -51,6 +52,7 @@ def clip_summary(
         times: when each frame is shown (t,), in seconds, to be written below the columns.
         deciding: the frames that are known to decide, counted from 0; they and their columns are marked.
         quantity: what the rows explain, such as "logit above the other's".
+        rows: what a row is, where it is no explained frame, such as "frame i at layer3".
 
     Returns:
         The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
@@ -71,10 +73,10 @@ def clip_summary(
     images, logits, values = pixels_of(pixels), array(frame_logits).ravel(), matrix_of(matrix)
     if len(logits) != len(values) or len(images) % len(logits):
         raise ValueError(f"{len(logits)} logits do not fit {len(images)} frames and a matrix {values.shape}")
-    rows, block = len(values), len(images) // len(values)
+    number, block = len(values), len(images) // len(values)
     unit = "frame" if block == 1 else "step"
-    side = min(max(4.4, 0.4 * rows), max(6.4, 0.065 * rows))
-    frame_count = min(columns or int(side / NARROWEST + 0.01), rows)
+    side = min(max(4.4, 0.4 * number), max(6.4, 0.065 * number))
+    frame_count = min(columns or int(side / NARROWEST + 0.01), number)
     width = LEFT + side + BARS + WORDS + KEY
     title, footnote = heading(title, width), remark(footnote, width)
     strip = side / frame_count * images.shape[1] / images.shape[2]
@@ -90,10 +92,12 @@ def clip_summary(
     frames = place(LEFT, above, side, strip)
     film(frames, images, frame_count, deciding)
     body = place(LEFT, above + strip + 0.06, side, side)
-    image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
+    seconds = row_times(times, number)
+    image = draw_matrix(body, values, windows=windows, unit=unit, times=seconds, rows=rows, **scale(values))
     body.set_aspect("auto")
     mark_columns(body, sorted({frame // block for frame in deciding}))
-    name = quantity if quantity == "logit" else "lead"  # a lead over others is too long to be named in every row
+    # What is no logit is too long to be named in every row.
+    name = quantity if quantity == "logit" else "part" if rows else "lead"
     captions = _captions(logits, atr, unit, name)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
     what = quantity if name == quantity else f"{name}: {quantity}"

@@ -34,6 +34,7 @@ def atr_windows(
     footnote: str | None = None,
     unit: str = "frame",
     times: Sequence[float] = (),
+    rows: str = "",
 ) -> Figure:
     """Draw over the clip the window of frames on which each frame's logit rests.
 
@@ -51,6 +52,7 @@ def atr_windows(
         footnote: text below the figure, such as "weights are random".
         unit: what a row and a column stand for: a frame, or a step of several frames.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
+        rows: what a row is, where it is no explained frame, such as "frame i at layer3".
 
     Returns:
         The figure.
@@ -70,16 +72,16 @@ def atr_windows(
     lengths, values = array(atr).ravel(), matrix_of(matrix)
     if values.shape != (len(lengths), len(lengths)):
         raise ValueError(f"{len(lengths)} ATR values need a square matrix of that size, not {values.shape}")
-    rows = len(lengths)
+    number = len(lengths)
     first, last = _heaviest_windows(lengths, values) if windows is None else map(array, windows)
     logits = None if frame_logits is None else array(frame_logits).ravel()
     images = None if pixels is None else pixels_of(pixels)
-    if images is not None and len(images) % rows:
-        raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
-    is_thin = rows > MANY
-    body = 4.2 if is_thin else 0.2 * rows
+    if images is not None and len(images) % number:
+        raise ValueError(f"{len(images)} frames do not divide into {number} rows")
+    is_thin = number > MANY
+    body = 4.2 if is_thin else 0.2 * number
     height = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
-    width = 9.5 if is_thin else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
+    width = 9.5 if is_thin else max(4.5, min(0.4 * number, WIDEST) + 1.6)
     figure, axes = canvas(ax, width, max(2.6, height) + room(title, footnote, width))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
@@ -87,13 +89,13 @@ def atr_windows(
         if not is_thin:
             axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
     _mark_own_frames(axes, lengths, logits, is_thin)
-    _label_frames(axes, rows, row_times(times, rows), is_thin)
+    _label_frames(axes, number, row_times(times, number), is_thin)
     axes.set_xlabel(_caption(lengths, logits, unit, is_thin), fontsize=NORMAL)
-    axes.set_ylabel(ROWS.format(unit), fontsize=NORMAL)
+    axes.set_ylabel(rows or ROWS.format(unit), fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
         figure.draw_without_rendering()  # the layout has to come first: it decides how wide a column is
-        height = thumbnails(axes, images, rows)
+        height = thumbnails(axes, images, number)
         axes.set_title(axes.get_title(), fontsize=LARGE, pad=height + 6)
     return figure
 

@@ -5,8 +5,8 @@ frames folded into the batch, or time steps of a sequence, and channels may be m
 with the values.
 
 `FramesOfValues._after` has one case for each kind of step, and refuses a step of which it does not know what it does to
-frames. A new kind of step that `motion=True` should take gets its case there. Between steps, values are only moved
-(`moved_frames`). The steps that mix frames are noted (`mixing_steps`).
+frames. A new kind of step that `motion=True` and `rows_at=` should take gets its case there. Between steps, values are
+only moved (`moved_frames`). The steps that mix frames are noted (`mixing_steps`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from lrp3d.motion.moved_frames import MovedFrames
 from lrp3d.motion.refusals import summed_products, unknown, unmatched, unseen
 from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput, ConstantOutput
-from lrp3d.steps.graph import Edge, downwards, edges_below, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.step import Step
@@ -54,24 +54,29 @@ class FramesOfValues:
     Args:
         record: the run on clips.
         layout: the layout of the clips.
+        top: the node up to which frames are followed; None for the logits.
 
     Raises:
-        NoMotion: frames cannot be followed through an operation.
+        FramesLost: frames cannot be followed through an operation.
     """
 
-    def __init__(self, record: Trace, layout: str):
+    def __init__(self, record: Trace, layout: str, top: Node | None = None):
         self.mixing: MixingSteps = MixingSteps()
         """The operations that mix frames."""
         self._moved = MovedFrames()
         self._batch = len(record.output)
         self._layout = Layout(layout)
         ends = (ClipInput, ConstantOutput)
-        reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
+        reached = downwards([top or record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
         nodes = {step: node for node in reached if (step := step_of(node)) is not None}
         for step in record.tracer.steps:
             if step in nodes and not isinstance(step, Written):
                 node = nodes[step]
                 self._moved.known[node] = self._after(step, node)._replace(origin=node)
+
+    def of(self, node: Node) -> Frames:
+        """The frames of the output of a node up to which they were followed."""
+        return self._moved.incoming((node, 0))
 
     # ------------------------------------------------------------------------------------------------- steps
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrp3d.errors import NoMotion
 from lrp3d.motion.frame_numbers import (
     DEVICE,
     NONE,
@@ -17,6 +16,7 @@ from lrp3d.motion.frame_numbers import (
     of_one_length,
 )
 from lrp3d.motion.moved import kind, moved
+from lrp3d.motion.refusals import FramesLost
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below
 from lrp3d.steps.torch_nodes import axis_of, keeps_frames
 
@@ -61,7 +61,7 @@ class MovedFrames:
         if numbered_apart([*by_node.values()]):
             if self._joined_lengths(edge[0]):
                 return self.incoming(edge)
-            raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
+            raise FramesLost(f"does not know which frames {self._mover(edge[0])} brings together")
         first = next(iter(by_node.values()))
         numbers = {
             node: torch.where(frames.frame == NONE, 0, frames.place * first.length + frames.frame + 1)

@@ -23,6 +23,7 @@ from lrp3d.errors import NoMotion
 from lrp3d.motion.frames_meeting import SideBySide, one_sequence, side_by_side
 from lrp3d.motion.frames_of_values import FramesOfValues
 from lrp3d.motion.mixing_steps import MixingSteps
+from lrp3d.motion.refusals import FramesLost
 from lrp3d.motion.static_relevance import (
     Mixing,
     cropped,
@@ -55,7 +56,10 @@ class Motion:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
         still = dict(zip(record.tracer.steps, still_record.tracer.steps, strict=True))
         batch = len(record.output)
-        mixing = FramesOfValues(record, layout).mixing
+        try:
+            mixing = FramesOfValues(record, layout).mixing
+        except FramesLost as error:
+            raise NoMotion(f"motion= {error}") from None
         self._clips, self._windowed = batch, mixing.windowed
         self.windowed: dict[Step, Mixing] = {
             step: Mixing(step, still[step], windowed.axis) for step, windowed in mixing.windowed.items()

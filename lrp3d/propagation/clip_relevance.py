@@ -130,6 +130,19 @@ class ClipRelevance:
         """The seed of the clip's logit."""
         return Start(edge_of(self.record.output), self.chosen.seed(self.logits, self.settings.contrastive))
 
+    def at(self, edge: Edge) -> Tensor:
+        """The relevance (1, *tensor.shape) at a tensor of the run, for the clips' logits."""
+        return self._down_to(edge, [self.start()])
+
+    def one_side_at(self, edge: Edge) -> Tensor:
+        """The same without the contrast: what speaks for each clip's own class."""
+        return self._down_to(edge, self._starts_of_one_side())
+
+    def _down_to(self, edge: Edge, starts: Sequence[Start]) -> Tensor:
+        self.doors.add(edge)
+        starts = self._in_working_type(starts)
+        return propagate(starts, [edge, *self.ends], doors=self.doors, clips=len(self.logits)).relevance[0]
+
     def _propagate(self, starts: Sequence[Start], booked: bool = False, at_outlets: bool = True) -> Carried:
         starts = self._in_working_type(starts)
         outlets: dict[str, Tensor] = {}
@@ -311,8 +324,12 @@ class ClipRelevance:
     @property
     def _judges_one_side(self) -> bool:
         """Whether maps are a contrast: with other classes, or at a classifier."""
-        contrasted = self.settings.contrastive and any(step.is_classifier for step in self.record.tracer.steps)
-        return contrasted or self.chosen.against is not None
+        return self.contrasts_classes or self.chosen.against is not None
+
+    @property
+    def contrasts_classes(self) -> bool:
+        """Whether maps are a contrast at a classifier."""
+        return self.settings.contrastive and any(step.is_classifier for step in self.record.tracer.steps)
 
     @cached_property
     def _one_side(self) -> Tensor:

@@ -17,8 +17,8 @@ class NoFrameLogits(ValueError):
     def __init__(self, reason: str):
         self.reason = reason
         super().__init__(
-            f"no temporal relevance here: {reason}. lrp3d.explain with temporal=False explains the clip alone. "
-            f"{MEASURED}"
+            f"no temporal relevance here: {reason}. lrp3d.explain with temporal=False explains the clip alone, and "
+            f"with rows_at= and the name of a module it makes rows of the time steps there. {MEASURED}"
         )
 
     def __reduce__(self) -> tuple[type[NoFrameLogits], tuple[str]]:

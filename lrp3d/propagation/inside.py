@@ -130,7 +130,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
         ValueError: if no relevance can flow through all gates, or a channel does not exist.
     """
     unsorted: list[Gate] = []
-    below = _outlets(starts)
+    below = outlets(starts)
     shapes = {step.name: step for step in record.tracer.steps if isinstance(step, Outlet)}
     axes = ChannelAxes()
     for name, channels in where.items():
@@ -149,16 +149,16 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
             )
         mask = zeros.new_zeros(zeros.shape[axis]).index_fill_(0, placed(channels, zeros.device), 1)
         unsorted.append(Gate(below[name], mask.reshape([-1 if i == axis else 1 for i in range(zeros.dim())])))
-    order = sorted(unsorted, key=lambda gate: -len(_outlets([gate.node])))
+    order = sorted(unsorted, key=lambda gate: -len(outlets([gate.node])))
     for upper, lower in pairwise(order):
-        if lower.node not in set(_outlets([upper.node]).values()):
+        if lower.node not in set(outlets([upper.node]).values()):
             names = " and ".join(f"'{name}'" for name in where if below[name] in (upper.node, lower.node))
             raise ValueError(f"no relevance flows through both {names}: they lie side by side")
     return order
 
 
-def _outlets(roots: Sequence[Node]) -> dict[str, Node]:
-    """The module outputs that are steps of their own, from the roots down."""
+def outlets(roots: Sequence[Node]) -> dict[str, Node]:
+    """The module outputs that are steps of their own, by the module's name, from the roots down."""
     nodes = downwards(roots)
     return {step.name: node for node in nodes if isinstance(step := step_of(node), Outlet)}
 
@@ -201,7 +201,7 @@ class Inside:
         self.shapes: dict[str, torch.Size] = {
             step.name: step.shape for step in record.tracer.steps if isinstance(step, Outlet) and step.name in names
         }
-        nodes, channels, clips = _outlets([record.output.grad_fn]) if names else {}, ChannelAxes(), ClipOrder(batch)
+        nodes, channels, clips = outlets([record.output.grad_fn]) if names else {}, ChannelAxes(), ClipOrder(batch)
         found = {name: channels.of(nodes[name]) for name in self.shapes if name in nodes}
         self._clips: dict[str, Axis] = {name: clips.of(nodes[name], axis) for name, axis in found.items()}
         self.channel_axes: dict[str, int] = {

@@ -156,12 +156,14 @@ class Tracer(Recorder, TorchFunctionMode):
         return self.attach(ConstantOutput(), x.detach(), [x], signal, name=name)
 
     def add_outlet(self, output: Any, name: str) -> Any:
-        """A module's output; a step of its own if it matches `layers`."""
+        """A module's output; its only tensor becomes a step of its own if the module matches `layers`."""
         self.ran.add(name)
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
-        reason = self._not_outlet(self.resolve(output), name, patterns)
+        tensors = [x for x in leaves(output) if isinstance(x, Tensor)]
+        signals = [x for x in tensors if self.is_signal(self.resolve(x))]
+        reason = self._not_outlet(output, tensors, len(signals), name, patterns)
         if reason and name in patterns:
             raise ValueError(reason)
         for pattern in patterns:
@@ -169,20 +171,25 @@ class Tracer(Recorder, TorchFunctionMode):
         if reason:
             self.not_outlets[name] = reason
             return output
-        return self.perform(_outlet, (output, name), {})
+        (signal,) = signals
+        outlet = self.perform(_outlet, (signal, name), {})
+        return mapped(lambda leaf: outlet if leaf is signal else leaf, output)
 
-    def _not_outlet(self, x: Any, name: str, patterns: Sequence[str]) -> str:
-        """Why `x`, an output of a module, cannot be a step of its own; empty if it can."""
+    def _not_outlet(
+        self, output: Any, tensors: Sequence[Tensor], signals: int, name: str, patterns: Sequence[str]
+    ) -> str:
+        """Why an output of a module, of whose tensors some are signals, has no single tensor with relevance, if so."""
         if any(name in self.layers[pattern] for pattern in patterns):
             return (
                 f"'{name}' runs several times in one forward, so its output is not a single tensor: name a module "
                 "around it"
             )
-        if self.is_signal(x):
+        if signals == 1:
             return ""
-        if isinstance(x, Tensor):
+        if tensors and not signals:
             return f"the output of '{name}' does not depend on the clip, so it has no relevance"
-        return f"'{name}' returns {with_article(type(x).__name__)}, not one tensor: name modules inside of it instead"
+        what = with_article(type(output).__name__) + (f" with {signals} tensors" if signals else "")
+        return f"'{name}' returns {what}, not one tensor: name modules inside of it instead"
 
     # ------------------------------------------------------------------ operations
 
