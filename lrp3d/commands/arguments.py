@@ -128,13 +128,17 @@ def add_inside(parser: argparse.ArgumentParser) -> None:
     about = "also show the relevance at the output of this module, or of those that a pattern fits ('*layer?'); "
     about += "may be repeated"
     parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
-    about = (
-        "make the rows of the matrix of the time steps at the output of this module, for networks whose frames have "
-    )
-    about += "no logits (a class token, a norm after the mean)"
-    parser.add_argument("--rows-at", metavar="MODULE", help=about)
     about = "explain only what flows through these channels of a module, as in features.layer3=12,40; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
+
+
+def add_rows_at(parser: argparse.ArgumentParser) -> None:
+    """Adds the option for rows that are no frame logits."""
+    about = (
+        "make the rows of the matrix of the time steps at the output of this module, for networks whose frames have no "
+        "logits (those with a class token, or a norm after the mean); lrp3d inspect lists the modules"
+    )
+    parser.add_argument("--rows-at", metavar="MODULE", help=about)
 
 
 def add_whole(parser: argparse.ArgumentParser) -> None:

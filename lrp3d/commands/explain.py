@@ -48,6 +48,7 @@ def add_to(commands: arguments.Commands) -> None:
     )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
     arguments.add_inside(parser)
+    arguments.add_rows_at(parser)
     arguments.add_whole(parser)
     arguments.add_sampling(parser)
     arguments.add_rules(parser)

@@ -191,7 +191,7 @@ def _with_what_there_is(
         for name, given in (("--motion", options.motion), ("--floor", options.floor), ("--compare", options.compare)):
             if given:
                 raise ValueError(f"{why}: leave out {name} to explain the clip as a whole") from error
-        return explain_tensor(target, temporal=False), [why]
+        return explain_tensor(target, temporal=False), [f"{why}; --rows-at makes rows of the time steps of a module"]
 
 
 COMPARED = 5  # classes

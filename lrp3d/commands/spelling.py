@@ -15,7 +15,7 @@ _PHRASES = {
     "make the model as it was made for the file": "make the model as it was made for the file, with --option",
 }
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.
-_OPTIONS = ("against", "channel", "floor", "layer", "layers", "layout", "motion", "where", "workers")
+_OPTIONS = ("against", "channel", "floor", "layer", "layers", "layout", "motion", "rows_at", "where", "workers")
 _VALUE = r"'[^']*'|\[[^\]]*\]|\{[^}]*\}|\w+"
 _ARGUMENT = re.compile(rf"(?<![\w.=-])({'|'.join(_OPTIONS)})=({_VALUE})?")
 
@@ -27,6 +27,8 @@ def as_options(message: str) -> str:
     "if its channels are those of frames, pass --layout 'b (t c) h w'"
     >>> as_options("motion= takes clips of one pathway"), as_options("where={'conv': [7, 9]}: it has channels 0 to 3")
     ('--motion takes clips of one pathway', '--where conv=7,9: it has channels 0 to 3')
+    >>> as_options("rows_at='blocks.3': its output has no time steps")
+    '--rows-at blocks.3: its output has no time steps'
     """
     for phrase, command in _PHRASES.items():
         message = message.replace(phrase, command)
@@ -34,7 +36,7 @@ def as_options(message: str) -> str:
 
 
 def _option(argument: re.Match[str]) -> str:
-    option, given = f"--{argument[1]}", argument[2]
+    option, given = f"--{argument[1].replace('_', '-')}", argument[2]
     if given is None:
         return option
     try:

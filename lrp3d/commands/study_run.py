@@ -67,6 +67,7 @@ def add_to(steps: arguments.Commands) -> None:
     arguments.add_options(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
+    arguments.add_rows_at(parser)
     arguments.add_layout(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
@@ -222,6 +223,7 @@ def _explainer(options: argparse.Namespace, choice: ModelChoice) -> study.Explai
         time=options.time,
         merge=options.merge,
         layout=options.layout,
+        rows_at=options.rows_at,
     )
 
 

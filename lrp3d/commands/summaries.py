@@ -138,6 +138,7 @@ def record(explained: ExplainedClip) -> dict[str, Any]:
         "conservation": float(explanation.conservation[0]),
         "frame_relevance": _numbers(explanation.frame_relevance),
         "frame_logits": _numbers(explanation.frame_logits),
+        "rows_at": explanation.rows_at,
         "matrix": _numbers(explanation.matrix),
         "atr": _numbers(explanation.atr),
         "avg_atr": _numbers(explanation.avg_atr),

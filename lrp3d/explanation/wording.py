@@ -222,7 +222,7 @@ def row_words(explanation: Explanation, clip: int, row: int) -> str:
     "logit above the other's"
     """
     assert explanation.frame_logits is not None
-    between = " by" if comparison(explanation, clip) else ""
+    between = " by" if comparison(explanation, clip) else ":" if explanation.rows_at else ""
     return f"{row_quantity(explanation, clip)}{between} {float(explanation.frame_logits[clip, row]):.3g}"
 
 

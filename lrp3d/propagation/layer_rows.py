@@ -24,6 +24,10 @@ from lrp3d.propagation.propagate import Start
 from lrp3d.steps.graph import Node, downwards, is_classifier
 
 
+class NoLayerRows(ValueError):
+    """The output of a module has no time steps that could be rows, on any clip; the message says why and what to do."""
+
+
 @dataclass
 class _ThroughSteps(Start):
     """The parts of relevance (1, *tensor.shape) that flow through single time steps, one seed for each of them."""
@@ -68,21 +72,21 @@ def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:
         module: the name of the module.
 
     Raises:
-        ValueError: no relevance flows through the module, or its output has no time steps that can be followed.
+        NoLayerRows: no relevance flows through the module, or its output has no time steps that can be followed.
     """
     wanted = f"rows_at={module!r}"
     node = outlets([clips.record.output.grad_fn]).get(module)
     if node is None:
-        raise ValueError(f"{wanted}: no relevance flows there, as it is not on the path from the logits to the clip")
+        raise NoLayerRows(f"{wanted}: no relevance flows there, as it is not on the path from the logits to the clip")
     if any(is_classifier(below) for below in downwards([node])):
-        raise ValueError(f"{wanted} comes after the classifier or has it inside: name a module below the classifier")
+        raise NoLayerRows(f"{wanted} comes after the classifier or has it inside: name a module below the classifier")
     frames = _frames(clips, node, wanted)
     n, edge = frames.length, (node, 0)
     relevance = clips.at(edge)  # (1, *output)
     of_class = clips.one_side_at(edge) if clips.contrasts_classes else relevance
     logits = n * _totals(of_class, frames, len(clips.logits))
     if not logits.any():
-        raise ValueError(
+        raise NoLayerRows(
             f"{wanted}: no relevance flows through its {n} time steps, but all of it through what belongs to no frame, "
             "such as a class token, or around the module: name a module that comes before that"
         )
@@ -100,10 +104,10 @@ def _frames(clips: ClipRelevance, node: Node, wanted: str) -> Frames:
     try:
         frames = FramesOfValues(clips.record, clips.settings.layout, node).of(node)
     except FramesLost as error:
-        raise ValueError(f"{wanted}: lrp3d {error}; name a module that comes before that") from None
+        raise NoLayerRows(f"{wanted}: lrp3d {error}; name a module that comes before that") from None
     if frames.length < 2:
         steps = "a single time step" if frames.length else "no time steps"
-        raise ValueError(
+        raise NoLayerRows(
             f"{wanted}: its output has {steps}, as all frames have become one before: name a module that comes before "
             "that"
         )

@@ -52,4 +52,4 @@ def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has
     for asked in (["--motion"], ["--floor"], ["--compare", "--out", "out"]):
         said = error(run, "explain", clip, *model, *asked)
         assert said.endswith(f"leave out {asked[0]} to explain the clip as a whole\n")
-    assert "lrp3d explain explains the clip alone." in error(run, "check", clip, *model)
+    assert "lrp3d explain explains the clip alone, and with --rows-at" in error(run, "check", clip, *model)

@@ -169,6 +169,7 @@ class Studied:
             "sigma": "" if sigma == SIGMA else f"{100 * sigma:g} % of a row",
             # No study says whether its model has a slow pathway, whose logits this would scale.
             "merge": "" if merge == "paper" else f"--merge {merge}",
+            "rows_at": f"rows at {self.config['rows_at']}" if self.config.get("rows_at") else "",
         }
         return ", ".join(part for key, part in parts.items() if part and key not in without)
 

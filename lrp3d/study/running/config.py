@@ -75,6 +75,7 @@ def configuration(
         "empty": explainer.empty,
         **({} if explainer.time is None else {"time": list(explainer.time.names)}),
         "merge": explainer.merge,
+        **({} if explainer.rows_at is None else {"rows_at": explainer.rows_at}),
         **({} if layout == LAYOUT else {"layout": layout}),  # studies of before say none
         "keep_relevance": keep_relevance,
         **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),

@@ -25,6 +25,7 @@ from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
+from lrp3d.suggestions import names_near
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
@@ -74,10 +75,11 @@ class Explainer:
         time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
         layout: the axes of the clips that the model takes, as in `lrp3d.explain`; maps have those of the clip that is
             read all the same.
+        rows_at: as in `lrp3d.explain`, for models whose frames have no logits.
 
     Raises:
-        ValueError: the layout is none, there are windows and the model has no ``frame_logits``, or a window is of no
-            known form.
+        ValueError: the layout is none, there are windows and the model has no ``frame_logits``, a window is of no
+            known form, or there is no module of that name.
 
     >>> import lrp3d
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
@@ -101,8 +103,11 @@ class Explainer:
         merge: str = "paper",
         time: Sequence[str] = (),
         layout: str = LAYOUT,
+        rows_at: str | None = None,
     ):
         axes = Layout(layout)
+        if rows_at and windows:
+            raise ValueError("windows need the logits of frames, and rows_at= makes rows of the time steps of a module")
         if empty and not windows:
             raise ValueError("empty images stand outside of windows: say which windows")
         if windows and not callable(getattr(model, "frame_logits", None)):
@@ -117,6 +122,8 @@ class Explainer:
                 )
         self.model = model
         self.twin: Twin = twin_of(model, composite)
+        if rows_at and rows_at not in (modules := dict(self.twin.model.named_modules())):
+            raise ValueError(f"rows_at={rows_at!r}: the model has no such module{names_near(rows_at, modules)}")
         self.composite = preset_of(self.twin.composite) if composite is None else composite
         self.contrastive = contrastive
         self.input_range = input_range
@@ -127,7 +134,8 @@ class Explainer:
         self.empty = empty
         self.merge = merge
         self.layout = layout
-        more = {"input_range": input_range, "merge": merge}
+        self.rows_at = rows_at
+        more = {"input_range": input_range, "merge": merge, "rows_at": rows_at}
         self.time: TimeVariants | None = (
             TimeVariants(self.twin, time, contrastive, sigma, layout=layout, **more) if time else None
         )
@@ -195,6 +203,7 @@ class Explainer:
             input_range=self.input_range,
             layout=self.layout,
             merge=self.merge,
+            rows_at=self.rows_at,
             chunk_size=self.seeds_at_once,
         )
         explanation = with_clip_axes(explanation.at_sigma(self.sigma))

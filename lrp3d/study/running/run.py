@@ -20,6 +20,7 @@ from lrp3d.metrics.aggregation import class_logits
 from lrp3d.out_of_memory import is_out_of_memory
 from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_seeds import NoFrameLogits
+from lrp3d.propagation.layer_rows import NoLayerRows
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer, LoneLogit, Part
@@ -32,6 +33,8 @@ from lrp3d.study.running.shards import Shard, blocks
 
 __all__ = ["Outcome", "run"]
 
+OF_THE_MODEL = UnsupportedOperation, NoFrameLogits, NoLayerRows, LoneLogit
+"""Errors that concern every clip, whatever it shows."""
 NEVER_WORKED = 100  # after so many clips that break the model and none that works, the model is to blame
 
 
@@ -90,7 +93,7 @@ def run(
 
     Raises:
         ValueError: true classes are to be explained, and the list does not name them.
-        UnsupportedOperation, NoFrameLogits, LoneLogit: the model cannot be explained, whatever the clip.
+        UnsupportedOperation, NoFrameLogits, NoLayerRows, LoneLogit: the model cannot be explained, whatever the clip.
         ValueError: the list has a class that the model does not have.
         OSError, StudyError: the folder cannot be written, or was removed during the run.
         Exception: the model's own error, if it fails on every clip, or on the first 100.
@@ -218,8 +221,8 @@ def _explained(
         try:
             part = next(parts)
         except Exception as error:
-            if isinstance(error, (UnsupportedOperation, NoFrameLogits, LoneLogit)) or is_out_of_memory(error):
-                raise  # the error concerns every clip
+            if isinstance(error, OF_THE_MODEL) or is_out_of_memory(error):
+                raise
             if len(clips) > 1:
                 for clip in clips[position:]:
                     yield from _explained(explainer, [clip], explain_labels)
