@@ -102,6 +102,7 @@ OPTIONS = {
     "the floor": {"floor": True},
     "a tolerance": {"tolerance": 0.05},
     "in chunks": {"chunk_size": 1},
+    "rows at a layer": {"rows_at": "features.layer2"},
     "a range": {"input_range": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))},
 }
 
@@ -126,8 +127,9 @@ def test_so_it_is_whatever_is_asked_for(small, name):
             assert not waits.inside
             waits.waits.clear()
         found = lrp3d.explain(twin, simulated.moved(clip), **asked)
-    # The frames of values are followed through one view, by numbers that are sent to the device and fetched again.
-    check_waits(waits, more=2 if name == "motion" else 0)
+    # The frames of values are followed through one view, by numbers that are sent to the device and fetched again. Of
+    # rows at a layer two more answers are needed: whether there are any, and how much flows through them.
+    check_waits(waits, more={"motion": 2, "rows at a layer": 4}.get(name, 0))
     for part in ("matrix", "relevance", "dynamic_matrix", "floor"):
         one, other = getattr(expected, part), simulated.at_home(getattr(found, part))
         assert (one is None) == (other is None)

@@ -34,10 +34,11 @@ class _ThroughSteps(Start):
 
     slot: Tensor
     """The time step of every value, broadcasting."""
+    steps: int
 
     def chunk(self, rows: slice) -> Start:
         """The parts of some time steps."""
-        numbers = torch.arange(rows.start, min(rows.stop, int(self.slot.max()) + 1), device=self.slot.device)
+        numbers = torch.arange(rows.start, min(rows.stop, self.steps), device=self.slot.device)
         mask = self.slot[None] == numbers.reshape(-1, *[1] * self.slot.dim())
         return Start(self.edge, self.relevance * mask.to(self.relevance))
 
@@ -90,7 +91,7 @@ def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:
             f"{wanted}: no relevance flows through its {n} time steps, but all of it through what belongs to no frame, "
             "such as a class token, or around the module: name a module that comes before that"
         )
-    starts: list[Start] = [_ThroughSteps(edge, n * relevance, frames.slot.to(relevance.device))]
+    starts: list[Start] = [_ThroughSteps(edge, n * relevance, frames.slot.to(relevance.device), n)]
     orientation = None
     if clips.settings.contrastive:
         # Seeds have the logit's magnitude, and a row shows what speaks for the class also where its own is below zero.
