@@ -4,10 +4,10 @@
     python -m benchmarks.zoo --only 'timm.conv*'   # some of them
     python -m benchmarks.zoo --one timm.resnet18   # one, in this process
 
-timm, torchvision, pytorchvideo and mmaction2 are optional; so are captum and zennit, which are shown beside lrp3d. Each
-network runs in a process of its own with a limit of time and memory. Networks that are in the table already are left
-out unless `--again` is given or an error ended them, so that a run can be stopped and started at any time. A network
-that needs a package that is not installed is named and not in the table.
+timm, torchvision, pytorchvideo, mmaction2 and transformers are optional; so are captum and zennit, which are shown
+beside lrp3d. Each network runs in a process of its own with a limit of time and memory. Networks that are in the table
+already are left out unless `--again` is given or an error ended them, so that a run can be stopped and started at any
+time. A network that needs a package that is not installed is named and not in the table.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from benchmarks.public.sources import names
 
 COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "timm", "torchvision", "pytorchvideo", "mmaction2", "captum", "zennit")
+LIBRARIES = ("torch", "timm", "torchvision", "pytorchvideo", "mmaction2", "transformers", "captum", "zennit")
 LEFT_OUT = "left out"
-IMPORTED = ("lrp3d", "timm", "torchvision", "pytorchvideo.models", "captum.attr", "zennit.composites")
+IMPORTED = "lrp3d timm torchvision pytorchvideo.models transformers captum.attr zennit.composites".split()
 
 
 def main() -> None:

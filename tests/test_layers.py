@@ -350,3 +350,38 @@ def test_a_pattern_leaves_out_rows_that_no_relevance_flows_to():
     assert "without rows for gate" in found.about["layers"]
     with pytest.raises(ValueError, match="no row's relevance flows through 'gate'"):
         lrp3d.explain(model, clip, 0, contrastive=False, layers=["gate"], layer_rows=True)
+
+
+class Written(nn.Module):
+    """Returns a buffer that it fills part by part."""
+
+    def forward(self, x):
+        out = torch.zeros_like(x)
+        out[:, :1], out[:, 1:] = 2 * x[:, :1], x[:, 1:]
+        return out
+
+
+class WithOutputsFirst(nn.Module):
+    """A layer of torch's that returns its output, and beside it states or weights."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.written, self.layer, self.fc = Written(), layer, nn.Linear(4, 2)
+
+    def forward(self, x):
+        tokens = self.written(x).mean((3, 4)).transpose(1, 2)
+        attends = isinstance(self.layer, nn.MultiheadAttention)
+        return self.fc((self.layer(tokens, tokens, tokens) if attends else self.layer(tokens))[0].mean(1))
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "attention"])
+def test_outputs_that_were_written_or_come_first_of_several_have_relevance(kind):
+    torch.manual_seed(0)
+    layers = {"lstm": nn.LSTM(4, 4, batch_first=True), "gru": nn.GRU(4, 4, batch_first=True)}
+    layer = layers[kind] if kind in layers else nn.MultiheadAttention(4, 2, batch_first=True)
+    model, clip = WithOutputsFirst(layer).double().eval(), torch.rand(2, 4, 3, 2, 2, dtype=torch.float64)
+    found = lrp3d.explain(model, clip, contrastive=False, temporal=False, layers=["written", "layer"])
+    logit = found.logits.gather(1, found.target[:, None]).squeeze(1)
+    assert found.layers["layer"].shape == (2, 3, 4)
+    torch.testing.assert_close(found.layers["layer"].sum((1, 2)), logit)
+    torch.testing.assert_close(found.layers["written"].sum((1, 3, 4)), found.frame_relevance)

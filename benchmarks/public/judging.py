@@ -39,7 +39,7 @@ def _explained(model: nn.Module, clip: Tensor) -> dict[str, str]:
         try:
             plain = lrp3d.explain(model, clip, contrastive=False, seed=SEED)
         except lrp3d.NoFrameLogits as error:
-            temporal = "no: " + str(error).partition(": ")[2].partition(". To explain")[0]
+            temporal = f"no: {error.reason.partition(': ')[0]}"
             plain = lrp3d.explain(model, clip, contrastive=False, temporal=False, seed=SEED)
         contrastive = lrp3d.explain(model, clip, temporal=False, seed=SEED)
     except lrp3d.UnsupportedOperation as error:

@@ -10,7 +10,7 @@ import torch
 from lrp3d.integrations.wrappers import PerFrame
 from torch import Tensor, nn
 
-from benchmarks.public import constructs, recognisers, repositories, wrappers
+from benchmarks.public import constructs, recognisers, repositories, transformers_nets, wrappers
 from benchmarks.public.importing import imported
 
 FRAMES = 2
@@ -93,6 +93,7 @@ def names() -> list[str]:
         ("pytorchvideo", PYTORCHVIDEO),
         ("mmaction", recognisers.MMACTION),
         ("timm", TIMM),
+        ("transformers", transformers_nets.names()),
     ):
         if importlib.util.find_spec(library) is not None:
             found += [f"{library}.{name}" for name in those]
@@ -172,5 +173,6 @@ _BUILDERS: dict[str, Callable[[str], tuple[nn.Module, int, tuple[int, ...]]]] = 
     "torchvision": _torchvision,
     "pytorchvideo": _pytorchvideo,
     "mmaction": recognisers.build,
+    "transformers": transformers_nets.build,
     "own": _own,
 }

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -44,6 +44,7 @@ from lrp3d.tracing.torch_functions import (
 )
 from lrp3d.tracing.trees import leaves, mapped
 
+OUTPUT_FIRST = (nn.RNNBase, nn.MultiheadAttention)
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
 
@@ -155,14 +156,19 @@ class Tracer(Recorder, TorchFunctionMode):
         signal = replace(self.signals[x], low=None, high=None)
         return self.attach(ConstantOutput(), x.detach(), [x], signal, name=name)
 
-    def add_outlet(self, output: Any, name: str) -> Any:
-        """A module's output; its only tensor becomes a step of its own if the module matches `layers`."""
+    def add_outlet(self, output: Any, name: str, module: nn.Module) -> Any:
+        """A module's output; its only tensor becomes a step of its own if the module matches `layers`.
+
+        Torch's recurrent layers and its attention return their output first, and beside it states or weights.
+        """
         self.ran.add(name)
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
-        tensors = [x for x in leaves(output) if isinstance(x, Tensor)]
-        signals = [x for x in tensors if self.is_signal(self.resolve(x))]
+        whole = output[0] if isinstance(module, OUTPUT_FIRST) else output
+        tensors = [x for x in leaves(whole) if isinstance(x, Tensor)]
+        with torch._C.DisableTorchFunction(), torch.no_grad():  # what was written to a tensor is a step that follows
+            signals = [x for x in tensors if self.is_signal(self.resolve(x))]
         reason = self._not_outlet(output, tensors, len(signals), name, patterns)
         if reason and name in patterns:
             raise ValueError(reason)

@@ -71,7 +71,7 @@ class Named(InPlaceOf):
         with run.scope(self.name, module, self.is_layer):
             output = call(*args, **kwargs)
         run.adopt(output, self.name)
-        return run.add_outlet(run.hold_constant(output, self.name), self.name)
+        return run.add_outlet(run.hold_constant(output, self.name), self.name, module)
 
 
 class Handled(InPlaceOf):
