@@ -185,5 +185,5 @@ def test_a_file_of_a_later_version_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("lrp3d.explanation.explanation.FORMAT", 9)
     explanation.save(tmp_path / "later.safetensors")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"form 9 of a later lrp3d; this one reads 2: pip install -U lrp3d"):
+    with pytest.raises(ValueError, match=r"form 9 of a later lrp3d; this one reads 3: pip install -U lrp3d"):
         lrp3d.Explanation.load(tmp_path / "later.safetensors")

@@ -92,10 +92,9 @@ def _of_matrix(explanation: Explanation) -> list[Line]:
 
 def _rows(explanation: Explanation) -> str | None:
     """What rows are that are no frame logits."""
-    shares = explanation.through_rows
-    if explanation.rows_at is None or shares is None:
+    if explanation.rows_at is None or explanation.through_rows is None:
         return None
-    through = _numbers(100 * shares, "{:.0f}")
+    through = _numbers(100 * explanation.through_rows, "{:.0f}")
     return f"time steps at the output of '{explanation.rows_at}', through which {through} % of the logit flows"
 
 
