@@ -45,6 +45,37 @@ def frame_clips(m=4, t=5):
     )
 
 
+class Pooled(Additive):
+    """The same clip's logit, of what a ReLU makes of the mean of all frames, so that no frame has one of its own."""
+
+    frame_logits = None
+
+    def forward(self, x):
+        return self.fc(torch.relu(x.mean((2, 3, 4))))
+
+
+@pytest.mark.parametrize("shapley_values", [False, True])
+def test_where_frames_have_no_logits_their_relevance_for_the_clip_is_checked(shapley_values):
+    usual, found = (
+        lrp3d.check(kind().double().eval(), frame_clips(), 0, shapley_values=shapley_values)
+        for kind in (Additive, Pooled)
+    )
+    assert found.methods == usual.methods
+    for measure in {"gain (freeze)", "gain (neighbours)", "shapley"} & set(usual.values):
+        for method in ("gradient x input", "intervention"):
+            torch.testing.assert_close(found.values[measure][method], usual.values[measure][method])
+    for method in ("LRP", "CLRP"):
+        model, clip, contrastive = Pooled().double().eval(), frame_clips(), method == "CLRP"
+        relevance = lrp3d.explain(model, clip, 0, contrastive=contrastive, temporal=False).frame_relevance
+        measured = lrp3d.intervention_matrix(model, clip, 0, occluder="nearest")
+        torch.testing.assert_close(found.values["intervention"][method], cosine(relevance[:, None], measured))
+    assert usual.of_frame_logits
+    assert not found.of_frame_logits
+    assert "frames have no logits here: all is said of the clip's logit" in str(found)
+    assert "frames have no logits" not in str(usual)
+    assert found.to_dict()["of_frame_logits"] is False
+
+
 @pytest.mark.parametrize("how", ["nearest", "freeze", "neighbours"])
 def test_frames_that_go_are_replaced_by_those_that_stay(how):
     clip = torch.arange(6.0).reshape(1, 1, 6, 1, 1)

@@ -25,7 +25,7 @@ from lrp3d.faithfulness.games import (
     shapley_estimate,
 )
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
-from lrp3d.interventions import intervention_matrix
+from lrp3d.interventions import frame_logits, intervention_matrix
 from lrp3d.layout import check_not_laid_out, laid_out
 from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
@@ -33,6 +33,7 @@ from lrp3d.metrics.contributions import frame_scores, without_rounding
 from lrp3d.occlusion import filled
 from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
+from lrp3d.propagation.frame_seeds import FramesInColumns, NoFrameLogits
 from lrp3d.propagation.temporal_matrix import block_sum
 from lrp3d.transfer import placed
 from lrp3d.twin.kept_tensors import taking_gradients
@@ -70,8 +71,9 @@ def check(
     """Measure how faithful relevance is on a network and clips of your own, held against interventions.
 
     Args:
-        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin. Of one that returns
-            probabilities the logits behind them are checked, and gradient x input is left out.
+        model: any model that `lrp3d.explain` takes, or its twin. Of one that returns probabilities the logits behind
+            them are checked, and gradient x input is left out. Where frames have no logits, the relevance of frames for
+            the clip's logit takes the place of the matrix.
         clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
         methods: one or some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always included.
@@ -91,7 +93,7 @@ def check(
     Raises:
         ValueError: an unknown method, no clips, something that is no clip, or clips of several lengths.
         TypeError: a target is no class.
-        NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
+        UnsupportedOperation: as `lrp3d.explain`.
 
     Source: symmetric relevance gain: Bluecher et al. 2024; random logit: Sixt et al. 2020; parameter randomisation:
     Adebayo et al. 2018; Shapley values: Shapley 1953.
@@ -150,6 +152,7 @@ def check(
         torch.tensor(lead, dtype=torch.double, device="cpu"),
         torch.tensor(explained, device="cpu"),
         exact_shapley,
+        subject.has_rows,
     )
 
 
@@ -184,6 +187,8 @@ class _Subject:
     """The softmax or sigmoid with which the model ends; empty if it returns logits."""
     random_networks: dict[str, Twin]
     """The network with random parameters, for every stage of `STAGES` for which it can be had."""
+    has_rows: bool
+    """Whether frames have logits; else the clip's logit is explained and measured, in a single row."""
 
     @classmethod
     def of(
@@ -214,6 +219,7 @@ class _Subject:
             shapley_values,
             left_out,
             _random_networks(twin, clip, layout),
+            _has_frame_logits(twin, laid_out(clip, layout), layout, output),
         )
 
     def record(self, clip: Tensor, twin: Twin | None = None) -> Trace:
@@ -261,8 +267,22 @@ class _Subject:
             if _without_gradient(twin, self.layout, self.left_out):
                 return None
             return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
-        options = {**self.options, "input_range": self.input_range}
-        return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
+        options = {**self.options, "input_range": self.input_range, "temporal": self.has_rows}
+        explanation = explain(twin, x, target, contrastive=method == "CLRP", **options)
+        if self.has_rows or explanation.frame_relevance is None:
+            return explanation.matrix
+        return explanation.frame_relevance.unsqueeze(1)
+
+
+def _has_frame_logits(twin: Twin, x: Tensor, layout: str, output: Output | None) -> bool:
+    """Whether the frames of clips have logits; raises FramesInColumns where they were taken for those of classes."""
+    try:
+        frame_logits(twin, x, layout=layout, output=output)
+    except FramesInColumns:
+        raise
+    except NoFrameLogits:
+        return False
+    return True
 
 
 def _without_gradient(twin: Twin, layout: str, left_out: str) -> str:

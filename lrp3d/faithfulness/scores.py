@@ -88,6 +88,8 @@ class Faithfulness:
     """(m,) the explained classes."""
     exact_shapley: bool = True
     """Whether Shapley values are exact, not estimated; of no meaning without them."""
+    of_frame_logits: bool = True
+    """Whether matrices were checked; else, as frames have no logits, their relevance for the clip's logit."""
 
     @property
     def methods(self) -> list[str]:
@@ -219,6 +221,8 @@ class Faithfulness:
             said += ", which are too narrow for so few"
         if "shapley" in self.values:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
+        if not self.of_frame_logits:
+            said += "; frames have no logits here: all is said of the clip's logit"
         return said
 
     @property
@@ -238,6 +242,7 @@ class Faithfulness:
             "targets": self.targets.tolist(),
             "lead": self.lead,
             "exact_shapley": self.exact_shapley if "shapley" in self.values else None,
+            "of_frame_logits": self.of_frame_logits,
             "verdict": self.verdict,
             "measures": {
                 measure: {

@@ -1,5 +1,7 @@
 """The command line names its own options, where the library names arguments of Python."""
 
+from pathlib import Path
+
 import pytest
 from terminal import error
 
@@ -52,4 +54,7 @@ def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has
     for asked in (["--motion"], ["--floor"], ["--compare", "--out", "out"]):
         said = error(run, "explain", clip, *model, *asked)
         assert said.endswith(f"leave out {asked[0]} to explain the clip as a whole\n")
-    assert "lrp3d explain explains the clip alone, and with --rows-at" in error(run, "check", clip, *model)
+    lists = ["--list", "list.csv", "--root", "."]
+    Path("list.csv").write_text(f"{clip} 0\n")
+    said = run("study", "run", *lists, *model, "--out", "study")[2]
+    assert "lrp3d explain explains the clip alone, and with --rows-at" in said
