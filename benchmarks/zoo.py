@@ -124,6 +124,7 @@ def _write(rows: dict[str, dict[str, str]], folder: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows.values())
+    known = len({*names(), *rows})
     counts = Counter(row["verdict"] for row in rows.values())
     versions = ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
     lines = [
@@ -134,7 +135,7 @@ def _write(rows: dict[str, dict[str, str]], folder: Path) -> None:
         "frame by frame and averaged. captum and zennit: relative error of the sum of relevance, or why they stop.",
         "",
         ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
-        + f", of {len(rows)} that were run, of {len(names())} that the command knows here.",
+        + f", of {len(rows)} that were run{f', of {known} that the command knows' if known > len(rows) else ''}.",
         "",
         "| " + " | ".join(COLUMNS[:-1]) + " |",
         "|" + "---|" * (len(COLUMNS) - 1),
