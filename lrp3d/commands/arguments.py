@@ -92,9 +92,9 @@ def root_of(options: argparse.Namespace) -> Path:
 
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
-    """Adds the option for the share of relevance that the window of a frame's ATR holds."""
+    """Adds the option for the share of relevance that the window of a frame's ATR holds; None if it is not given."""
     about = f"share of a row of the matrix that its ATR window holds (default: {SIGMA})"
-    parser.add_argument("--sigma", type=share, default=SIGMA, metavar="S", help=about)
+    parser.add_argument("--sigma", type=share, metavar="S", help=about)
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

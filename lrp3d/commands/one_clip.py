@@ -36,7 +36,8 @@ class ClipOptions:
 
     composite: str = "paper"
     contrastive: bool = True
-    sigma: float = SIGMA
+    sigma: float | None = None
+    """The share of a row that an ATR window holds; None: the default, which needs no matrix to be there."""
     sampling: str = "uniform"
     layout: str = "bcthw"
     merge: str = "paper"
@@ -54,6 +55,11 @@ class ClipOptions:
     """The module whose time steps are the rows of the matrix; None for frame logits."""
     where: dict[str, list[int]] = field(default_factory=dict)
     """Channels by module; empty for all."""
+
+    @property
+    def share(self) -> float:
+        """The share of a row that an ATR window holds."""
+        return SIGMA if self.sigma is None else self.sigma
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,8 @@ def explain_clip(
     notes = [*choice.notes, *clip.notes, *clip.lost]
     temporal = len(clip.pixels) > 1
     if not temporal:
-        notes.append("a clip of one frame has no temporal relevance")
+        notes.append(why := "a clip of one frame has no temporal relevance")
+        _refuse_what_needs_frames(why, options)
     tensor = laid_out(clip.tensor.to(device), options.layout)
     explain_tensor = partial(
         explain,
@@ -143,7 +150,7 @@ def explain_clip(
     classes, labels = class_logits(explanation.logits).shape[1], len(choice.labels)
     notes += labels_note(labels, classes)
     if explanation.matrix is not None:
-        explanation = explanation.at_sigma(options.sigma)
+        explanation = explanation.at_sigma(options.share)
     seconds = time.perf_counter() - started
     about = {
         **explanation.about,
@@ -187,11 +194,22 @@ def _with_what_there_is(
             return explain_tensor(target, temporal=temporal), [error.reason]
     except NoFrameLogits as error:
         why = f"no temporal relevance here: {error.reason}"
-        # What was asked for is refused; what commands do by themselves is left out.
-        for name, given in (("--motion", options.motion), ("--floor", options.floor), ("--compare", options.compare)):
-            if given:
-                raise ValueError(f"{why}: leave out {name} to explain the clip as a whole") from error
+        _refuse_what_needs_frames(why, options, error)
         return explain_tensor(target, temporal=False), [f"{why}; --rows-at makes rows of the time steps of a module"]
+
+
+def _refuse_what_needs_frames(why: str, options: ClipOptions, cause: Exception | None = None) -> None:
+    """Refuses what was asked for and there is nothing to apply to; what commands do by themselves is left out."""
+    needing = {
+        "--motion": options.motion,
+        "--floor": options.floor,
+        "--compare": options.compare,
+        "--sigma": options.sigma is not None,
+        "--rows-at": options.rows_at is not None,
+    }
+    for name, given in needing.items():
+        if given:
+            raise ValueError(f"{why}: leave out {name} to explain the clip as a whole") from cause
 
 
 COMPARED = 5  # classes
@@ -227,6 +245,6 @@ def _others(
             if index == target and contrastive == options.contrastive:
                 continue
             comparison = explain_tensor(index, temporal=True, contrastive=contrastive, motion=False)
-            comparison = comparison.at_sigma(options.sigma)
+            comparison = comparison.at_sigma(options.share)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)

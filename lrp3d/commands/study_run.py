@@ -16,7 +16,7 @@ from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.commands.results import write_results
 from lrp3d.commands.termination import ends_in_order
 from lrp3d.commands.writable import check_folder
-from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
+from lrp3d.defaults import CENTRED, SEGMENT, SIGMA, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _explainer(options: argparse.Namespace, choice: ModelChoice) -> study.Explai
         input_range=choice.input_range,
         mean=choice.mean,
         std=choice.std,
-        sigma=options.sigma,
+        sigma=SIGMA if options.sigma is None else options.sigma,
         windows=options.windows,
         empty=options.empty,
         time=options.time,

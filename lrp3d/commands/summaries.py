@@ -188,4 +188,5 @@ def settings(choice: ModelChoice, options: ClipOptions) -> dict[str, Any]:
         "weights": choice.weights,
         "weights_given": choice.trained,
         **asdict(options),
+        "sigma": options.share,
     }

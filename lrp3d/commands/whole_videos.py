@@ -15,6 +15,7 @@ from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.output_folder import ALWAYS, NOT_ALWAYS, WHOLE
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.commands.termination import ends_in_order
+from lrp3d.defaults import SIGMA
 from lrp3d.files import write_text
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
             every=options.every or 1,
             folder=None if folder is None else folder / "parts",
             contrastive=not options.plain,
-            sigma=options.sigma,
+            sigma=SIGMA if options.sigma is None else options.sigma,
             input_range=choice.input_range,
             layout=options.layout,
             size=choice.size,

@@ -142,6 +142,21 @@ def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
     assert "ATR" not in out.replace("no temporal", "")
 
 
+@pytest.mark.parametrize("asked", [("--sigma", "0.975"), ("--compare", "--out", "out"), ("--motion",), ("--floor",)])
+@pytest.mark.parametrize("without", ["a frame", "frame logits"])
+def test_what_needs_a_matrix_is_refused_where_there_is_none(run, folder, networks, without, asked):
+    np.save(folder / "short.npy", draw_clip(4, 40).numpy())
+    model, frames, why = {
+        "a frame": ("Net", 1, "a clip of one frame has no temporal relevance"),
+        "frame logits": ("PooledFirst", 4, "no temporal relevance here: "),
+    }[without]
+    own = ["--model", f"networks:{model}", "--size", 16, "--frames", frames]
+    said = error(run, "explain", "short.npy", *own, *asked)
+    assert f"short.npy: {why}" in said
+    assert said.endswith(f": leave out {asked[0]} to explain the clip as a whole\n")
+    assert run("explain", "short.npy", *own)[0] == 0
+
+
 def test_the_floor_is_shown_where_weights_are_not_drawn_and_as_asked_for(run, clip, networks):
     own = ["--model", "networks:Net", "--size", 16, "--frames", 4]
     said = run("explain", clip, *own)[1]
