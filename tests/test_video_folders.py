@@ -129,7 +129,7 @@ def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
     [
         (("f_1.png", "f_2.png", "f_4.png"), "has no frame 3:"),
         (("f_0.png", "f_5.png", "f_10.png"), "in steps of 5"),
-        (("f_1700000000000.png", "f_1900000000000.png"), "has no frame 1700000000001"),
+        (("f_1700000000000.png", "f_1900000000000.png"), "has no frames 1700000000001 to 1899999999999: their"),
         (("a.png", "b.png"), "have no numbers"),
     ],
 )

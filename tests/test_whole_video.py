@@ -136,6 +136,18 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
 
 
+def test_what_is_lost_of_a_video_is_said_once_however_many_windows_meet_it(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(explaining, "FRAMES_AT_ONCE", 12)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3)).astype(np.uint8)
+    noise[25:55] = noise[25]
+    path = encode(tmp_path / "clip.mp4", noise, gop=60, b_frames=0)
+    said = ["the picture of clip.mp4 stands still around frames 26 to 54, as after damage in a recording"]
+    for _ in ("computed", "read back"):
+        found = lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+        assert [note for note in found.notes if "classifier" not in note] == said
+    assert len(list((tmp_path / "parts").glob("part-*"))) > 3
+
+
 def test_a_damaged_record_of_a_run_is_named(model, video, tmp_path):
     path = video(16)
     lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)

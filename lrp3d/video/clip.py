@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lrp3d.values import check_counts
 from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
+from lrp3d.video.losses import Losses
 from lrp3d.video.paths import check_path, require_place
 from lrp3d.video.pixels import Colour, Framing, check_normalisation, normalize, require_clip_memory, stack_frames
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
@@ -50,6 +51,8 @@ class Clip:
     """Sentences about missing or damaged frames; empty if there are none."""
     notes: tuple[str, ...] = ()
     """Sentences about decisions, such as which of several series of images is read."""
+    losses: Losses = field(default_factory=lambda: Losses(""))
+    """What `lost` says, by the numbers of frames, for several reads of one video."""
 
 
 def read_clip(
@@ -117,7 +120,7 @@ def read_clip(
     path, template = locate(path, template)
     choose = _frame_chooser(frames, sampling, stride, train)
     source = _read_source(path, template, choose, Framing(frames, size, short_side, path.name, place))
-    source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, path.name)
+    source.losses = source.losses.and_of_all(repeats(frames, _reach(frames, sampling, stride), source.count, path.name))
     _warn_of(source)
     return _clip(source, path.name, mean, std)
 
@@ -165,14 +168,14 @@ def sample_clip(
     framing = Framing(frames, size, short_side, name)
     source = read_in_memory(video, _frame_chooser(frames, sampling, stride), framing)
     source.notes += framing.note()
-    source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, name)
+    source.losses = source.losses.and_of_all(repeats(frames, _reach(frames, sampling, stride), source.count, name))
     _warn_of(source)
     return _clip(source, name, mean, std)
 
 
 def _warn_of(source: Source) -> None:
     """Warns of decisions that were made, and of frames that are missing."""
-    for sentences, kind in ((source.notes, ClipWarning), (source.lost, LostFramesWarning)):
+    for sentences, kind in ((source.notes, ClipWarning), (source.losses.sentences(), LostFramesWarning)):
         for sentence in sentences:
             warn(printable(sentence), kind)
 
@@ -242,7 +245,7 @@ def _read_source(
 
 def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
     """The clip of the frames that were read, normalised."""
-    lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
+    lost, notes = tuple(map(printable, source.losses.sentences())), tuple(map(printable, source.notes))
     pixels = stack_frames(source.images, name)
     return Clip(
         pixels=pixels,
@@ -253,6 +256,7 @@ def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
         fps=source.fps,
         lost=lost,
         notes=notes,
+        losses=source.losses,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from lrp3d.video.completeness import missing_frames
 from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
+from lrp3d.video.losses import Losses
 from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
 from lrp3d.video.room import most_pixels
-from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line, stand_ins
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
 from lrp3d.video.timeline import Timeline, is_still, timeline_of
 
 _ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
@@ -67,21 +68,16 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
         raise VideoError(f"no frame of {path.name} decodes")
     picked = [frames[index] for index in chosen_indices]
     shown = [decoded.index for decoded in picked]
-    lost = stand_ins(chosen_indices, shown, path.name) + survey.missing
-    frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, fps or 25.0)]
-    if frozen:
-        lost.append(f"the picture of {path.name} stands still around {_frames(frozen)}, as after damage in a recording")
+    still = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, fps or 25.0)]
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
-    if damaged:
-        follow = "follows" if len(damaged) == 1 else "follow"
-        lost.append(f"{_frames(damaged)} of {path.name} {follow} damaged data and may be wrong")
+    losses = Losses.of_frames(path.name, chosen_indices, shown, survey.missing)
     return Source(
         images=[decoded.image for decoded in picked],
         indices=shown,
         count=len(timeline),
         times=[timeline.time(index) for index in shown],
         fps=fps,
-        lost=lost,
+        losses=replace(losses, still=tuple(still), damaged=tuple(damaged)),
         notes=notes,
     )
 
@@ -96,11 +92,6 @@ def _rate(stated: float, timeline: Timeline) -> float | None:
     if shown is None or abs(stated / shown - 1) < CLOSE:
         return stated if stated > 0 else None
     return shown
-
-
-def _frames(numbers: list[int]) -> str:
-    """Frames by their numbers, as in "frame 3" and "frames 3, 4"."""
-    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _pixel_aspect(stream: Any, name: str) -> tuple[Fraction, list[str]]:

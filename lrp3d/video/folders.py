@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lrp3d.filenames import extension
 from lrp3d.printed import few
+from lrp3d.video.losses import MOST, Losses, stretch
 from lrp3d.video.pixels import Framing
 from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
-from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, stand_ins
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames
 
 _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 # Images of other kinds that data sets keep in the same folder as their frames.
@@ -53,8 +54,8 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
             raise VideoError(f"no image in {folder.name} decodes")
         shown.append(index)
     images = [picture for index in shown if (picture := image(index)) is not None]
-    lost += stand_ins(chosen_indices, shown, folder.name)
-    return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost, notes=notes)
+    losses = Losses.of_frames(folder.name, chosen_indices, shown, lost)
+    return Source(images, shown, len(files), [math.nan] * len(shown), losses=losses, notes=notes)
 
 
 def is_hidden(path: Path) -> bool:
@@ -126,9 +127,11 @@ def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[lis
     steps = {after - before for before, after in pairwise(numbers)}
     if len(steps) == 1 and (step := steps.pop()) > 1 and len(numbers) > 2:
         return [*notes, f"the frames of {folder.name} are numbered in steps of {step} and follow each other"], []
-    gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
-    first = list(islice(gaps, 9))  # numbers may be time stamps, with millions between them
-    return notes, [f"{folder.name} has no frame {few(first, 8)}: its neighbours follow each other"] if first else []
+    gaps = [(before + 1, after - 1) for before, after in pairwise(numbers) if after > before + 1]
+    missing = few([stretch(first, last) for first, last in gaps], MOST)
+    single = len(gaps) == 1 and gaps[0][0] == gaps[0][1]
+    frames, whose = (f"frame {missing}", "its") if single else (f"frames {missing}", "their")
+    return notes, [f"{folder.name} has no {frames}: {whose} neighbours follow each other"] if gaps else []
 
 
 # FFmpeg's decoder of TIFF takes every tag that it does not know for damage, also those that FFmpeg writes. A file that

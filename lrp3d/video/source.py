@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lrp3d.printed import few, printable
+from lrp3d.printed import printable
+from lrp3d.video.losses import Losses
 
 
 class VideoError(ValueError):
@@ -53,17 +54,8 @@ class Source:
     count: int
     times: list[float]
     fps: float | None = None
-    lost: list[str] = field(default_factory=list)
+    losses: Losses = field(default_factory=lambda: Losses(""))
     notes: list[str] = field(default_factory=list)
-
-
-def stand_ins(wanted: list[int], shown: list[int], name: str) -> list[str]:
-    """The sentence about frames that had to be replaced by others; none if all were read."""
-    pairs = sorted({(a, s) for a, s in zip(wanted, shown, strict=True) if a != s})
-    if not pairs:
-        return []
-    replacements = few([f"{a} by {s}" for a, s in pairs], 8)
-    return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {replacements}"]
 
 
 def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
+from lrp3d.printed import printable
 from lrp3d.progress import bar
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.digest import network_digest, weights_digest
@@ -25,6 +26,7 @@ from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.values import as_tensor, check_counts
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.video.content import content_digest
+from lrp3d.video.losses import Losses
 from lrp3d.video.paths import check_path
 from lrp3d.video.pixels import black_and_white
 from lrp3d.whole_video.parts import Parts
@@ -124,23 +126,23 @@ def explain_video(
     windows_per_part = max(1, (FRAMES_AT_ONCE - length) // hop + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
     tracks: list[dict[str, Tensor]] = []
-    notes: dict[str, None] = dict.fromkeys(explainer.notes)
+    losses = Losses(Path(path).name)
     for number in bar(range(-(-len(places) // windows_per_part)), "part", progress):
         done = parts.read(number)
         if done is None:
             chunk = places[number * windows_per_part : (number + 1) * windows_per_part]
             clip = reader.read(chunk[0].start, chunk[-1].start + length)
             part = {**explainer.rows(chunk, clip, length, step), **_frames(chunk, clip, step, thumbnail_every)}
-            done = part, clip.lost
+            done = part, clip.losses
             parts.write(number, *done)
         tracks.append(done[0])
-        notes |= dict.fromkeys(done[1])
+        losses |= done[1]
     return VideoExplanation(
         **joined(tracks),
         contrastive=contrastive,
         sigma=sigma,
         about={"video": Path(path).name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)},
-        notes=list(notes),
+        notes=[*explainer.notes, *map(printable, losses.sentences())],
     )
 
 

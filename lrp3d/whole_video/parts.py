@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lrp3d.callers import warn
 from lrp3d.files import read_saved, replacing
+from lrp3d.video.losses import Losses
 
-Part = tuple[dict[str, Tensor], tuple[str, ...]]
-"""Tracks, and sentences about frames that were lost in reading."""
+Part = tuple[dict[str, Tensor], Losses]
+"""Tracks, and the frames that were lost in reading."""
 
 
 class Parts:
@@ -58,19 +59,23 @@ class Parts:
         if path is None or not path.exists():
             return None
         try:
-            notes, tensors = read_saved(path, "notes", "part of an explanation")
-            return tensors, tuple(json.loads(notes))
+            lost, tensors = read_saved(path, "lost", "part of an explanation")
         except ValueError as error:
             warn(f"{error}; it is made again")
             return None
+        try:
+            return tensors, Losses.from_dict(json.loads(lost))
+        except (ValueError, KeyError, TypeError):
+            warn(f"{path} does not say which frames were lost; it is made again")
+            return None
 
-    def write(self, number: int, tensors: dict[str, Tensor], notes: tuple[str, ...]) -> None:
+    def write(self, number: int, tensors: dict[str, Tensor], lost: Losses) -> None:
         """Write a part; the file is complete or not there."""
         path = self._path(number)
         if path is not None:
             contiguous = {name: x.contiguous() for name, x in tensors.items()}
             with replacing(path) as partial:
-                safetensors.torch.save_file(contiguous, partial, {"notes": json.dumps(notes)})
+                safetensors.torch.save_file(contiguous, partial, {"lost": json.dumps(lost.to_dict())})
 
     def _path(self, number: int) -> Path | None:
         return None if self.folder is None else self.folder / f"part-{number:06}.safetensors"
