@@ -34,6 +34,7 @@ class Making:
 
     file: str
     size: int | None = None
+    short_side: int | None = None
 
     def make(self) -> VideoModel:
         """The model, with random weights.
@@ -52,7 +53,8 @@ class Making:
         if model.fixed_frames and self.frames != model.frames:
             raise CheckpointError(f"{self.file} says frames={self.frames}, and its model was made for {model.frames}")
         model.name, model.frames, model.classes = self.name, self.frames, self.classes
-        model.mean, model.std, model.size = self.mean, self.std, self.size
+        model.mean, model.std = self.mean, self.std
+        model.size, model.short_side = self.size, self.short_side
         return model
 
 
@@ -113,6 +115,7 @@ def making(checkpoint: Checkpoint) -> Making:
         std=tuple(std),
         file=checkpoint.name,
         size=stored_size(checkpoint),
+        short_side=stored_size(checkpoint, "short_side"),
     )
 
 
@@ -122,17 +125,21 @@ def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(shown(note, 500) for note in notes[:20]) if isinstance(notes, list) else ()
 
 
-def stored_size(checkpoint: Checkpoint) -> int | None:
-    """The side of the frames on which the model of one of lrp3d's own checkpoints was trained; None if it is not said.
+def stored_size(checkpoint: Checkpoint, side: str = "size") -> int | None:
+    """The size of frames on which the model of one of lrp3d's own checkpoints was trained; None if it is not said.
+
+    Args:
+        checkpoint: the checkpoint.
+        side: "size" for the side of the frames, "short_side" for that of the videos out of which they were cut.
 
     Raises:
         CheckpointError: it says what no side can be.
     """
     if checkpoint.metadata.get("format") != "lrp3d":
         return None
-    size = _stored(checkpoint, "size", None)
+    size = _stored(checkpoint, side, None)
     if size is not None and not is_size(size):
-        raise _wrong(checkpoint, "size", size, f"null or a whole number from 1 to {MOST_PIXELS}")
+        raise _wrong(checkpoint, side, size, f"null or a whole number from 1 to {MOST_PIXELS}")
     return int(size) if size is not None else None
 
 

@@ -60,7 +60,7 @@ def save_checkpoint(
 
     Raises:
         ValueError: the number of class names differs from the number of classes, two names are the same, or the
-            model's mean, std, frames or size are not valid.
+            model's mean, std, frames, size or short_side are not valid.
         CheckpointError: safetensors cannot store the model's tensors.
     """
     metadata = _metadata(model, classes, name)
@@ -88,9 +88,10 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
     check_statistics(model.mean, model.std, model.in_channels)
     if model.frames is not None and not is_number_of_frames(model.frames):
         raise ValueError(f"frames must be None or a whole number from 1 to {MOST_FRAMES}, got {model.frames!r}")
-    if model.size is not None and not is_size(model.size):
-        raise ValueError(f"size must be None or a whole number from 1 to {MOST_PIXELS}, got {model.size!r}")
-    size = {} if model.size is None else {"size": json.dumps(model.size)}
+    sides = {name: side for name in ("size", "short_side") if (side := getattr(model, name)) is not None}
+    for name, side in sides.items():
+        if not is_size(side):
+            raise ValueError(f"{name} must be None or a whole number from 1 to {MOST_PIXELS}, got {side!r}")
     return {
         "format": "lrp3d",
         "model": model.name,
@@ -101,7 +102,7 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
         "classes": json.dumps(check_classes(tuple(classes) or model.classes, model.num_classes)),
         "mean": json.dumps(model.mean),
         "std": json.dumps(model.std),
-        **size,
+        **{name: json.dumps(side) for name, side in sides.items()},
     }
 
 
@@ -158,7 +159,8 @@ def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate
     model = make()
     load_checkpoint(model, checkpoint, inflate=inflate)
     model.notes = (*stored_notes(checkpoint), *model.notes)
-    model.size = stored_size(checkpoint)  # also where options made the model, and not the file
+    # Also where options made the model, and not the file:
+    model.size, model.short_side = stored_size(checkpoint), stored_size(checkpoint, "short_side")
     return model
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from studies import encode
 
-from lrp3d import models, study, video
+from lrp3d import Explanation, models, study, video
 from lrp3d.commands.command_line import main
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
@@ -151,7 +151,20 @@ def test_a_list_is_trained_on_and_the_weights_explain(tmp_path, videos, capsys):
     assert "epoch 2: loss" in said
     trained = str(tmp_path / "run/model.safetensors")
     assert main(["explain", str(videos / "0.mp4"), "--weights", trained, "--device", "cpu"]) == 0
-    assert models.load_model(trained).size == 24
+    model = models.load_model(trained)
+    assert (model.size, model.short_side) == (24, 28)
+
+
+def test_a_trained_model_is_explained_at_the_size_at_which_it_was_validated(tmp_path, videos):
+    model = models.build("TAM2D-R18-f4", num_classes=2, width=4)
+    model.size, model.short_side = 24, 36  # in proportion to the paper it would be 27
+    models.save_checkpoint(model, tmp_path / "w.safetensors")
+    explain = ["explain", str(videos / "0.mp4"), "--weights", str(tmp_path / "w.safetensors"), "--out"]
+    for number, (asked, size, short_side) in enumerate([((), 24, 36), (("--size", "32"), 32, 48)]):
+        assert main([*explain, str(tmp_path / str(number)), *asked]) == 0
+        shown = Explanation.load(tmp_path / str(number) / "explanation.safetensors")
+        clip = video.read_clip(videos / "0.mp4", 4, size=size, short_side=short_side, mean=model.mean, std=model.std)
+        assert shown.logits.equal(models.load_model(tmp_path / "w.safetensors")(clip.tensor).detach())
 
 
 def test_a_study_of_trained_weights_knows_how_their_model_was_built(tmp_path, videos):
@@ -164,7 +177,7 @@ def test_a_study_of_trained_weights_knows_how_their_model_was_built(tmp_path, vi
 
 
 def test_weights_of_images_are_inflated_and_the_classifier_is_new(tmp_path, videos, capsys):
-    from lrp3d import models
+    from lrp3d import Explanation, models
 
     torch.manual_seed(0)
     images = {

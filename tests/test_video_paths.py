@@ -61,7 +61,7 @@ def test_the_command_line_refuses_urls_too(here):
     with pytest.raises(VideoError, match=r"http://host/x\.mp4; URLs are not read"):
         read(
             "http://host/x.mp4",
-            ModelChoice(torch.nn.Identity(), "", "", False, True, (), 2, 32, (0.5,) * 3, (0.5,) * 3),
+            ModelChoice(torch.nn.Identity(), "", "", False, True, (), 2, 32, 32, (0.5,) * 3, (0.5,) * 3),
         )
 
 

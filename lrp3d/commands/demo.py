@@ -133,6 +133,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         labels=task.classes,
         frames=task.frames,
         size=task.size,
+        short_side=task.size,
         mean=tuple(model.mean),
         std=tuple(model.std),
         notes=(

@@ -36,6 +36,7 @@ SEED = 0
 CLASSES = 400  # of a model without trained weights
 FRAMES = 8  # for a model that takes any number
 SIZE = 224  # for a model that takes any size
+SHORT_SIDE = 256  # of the frames out of which squares of SIZE are cut (paper, App. E)
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
@@ -54,16 +55,13 @@ class ModelChoice:
     labels: tuple[str, ...]
     frames: int
     size: int
+    short_side: int
+    """The length to which the shorter side is resized before the square is cut."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
     sha256: str = ""
     """The hash of the checkpoint's file; empty without one."""
-
-    @property
-    def short_side(self) -> int:
-        """The length to which the shorter side is resized before the square is cut, as in training (paper, App. E)."""
-        return round(self.size * 256 / 224)
 
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -106,6 +104,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
+    size = options.size or _size(model)
     said = [] if hasattr(model, "mean") else ["the model states no mean and std: ImageNet's are used"]
     if not options.frames and not is_number_of_frames(getattr(model, "frames", None)):
         said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
@@ -120,7 +119,8 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         random=origin.random,
         labels=labels,
         frames=_frames(model, options.frames),
-        size=options.size or _size(model),
+        size=size,
+        short_side=_short_side(model, size),
         mean=mean,
         std=std,
         notes=(*notes, *said),
@@ -271,6 +271,20 @@ def _frames(model: nn.Module, wanted: int | None) -> int:
 def _size(model: nn.Module) -> int:
     size: Any = getattr(model, "size", None)
     return size if is_size(size) else SIZE
+
+
+def _short_side(model: nn.Module, size: int) -> int:
+    """The length of the shorter side for squares of a size: in proportion to the model's own, else as in the paper."""
+    stated: Any = getattr(model, "short_side", None)
+    if stated is None:
+        return round(size * SHORT_SIDE / SIZE)
+    own = _size(model) if is_size(getattr(model, "size", None)) else size
+    if not is_size(stated) or stated < own:
+        raise ValueError(
+            f"the model states short_side={stated!r}, out of which no frame of {own} pixels can be cut: it is a whole "
+            "number of pixels, and at least the size"
+        )
+    return round(size * stated / own)
 
 
 def _states_size(model: nn.Module) -> bool:

@@ -178,6 +178,7 @@ def _model_and_clips(
         models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
     model.classes, model.size = labels, options.size
     clips = _clips(options, lists.training, model, labels, train=True)
+    model.short_side = clips.reader.short_side
     validation = None
     if lists.validation is not None:
         validation = _clips(options, lists.validation, model, labels, train=False)

@@ -203,6 +203,8 @@ def test_the_advice_to_convert_works_for_ones_own_model(run, clip, networks, fol
     ("line", "what"),
     [
         ("frames = -3", "the model states frames=-3, which no clip can have"),
+        ("short_side = 12", "the model states short_side=12, out of which no frame of 16 pixels can be cut"),
+        ("size, short_side = 8, 7.5", "the model states short_side=7.5, out of which no frame of 8 pixels"),
         ("mean, std = (0, 0, 0), (0, 1, 1)", "std must be above 0"),
         ("mean, std = (0, 0), (1, 1, 1)", "mean has 2 values and std 3"),
     ],

@@ -156,6 +156,7 @@ def ours(tmp_path_factory):
         ("frames", 8, r"frames=8, and its model was made for 4"),
         ("size", "24", r'size="24", which is not null or a whole number from 1'),
         ("size", 10**9, r"size=1000000000, which"),
+        ("short_side", "28", r'short_side="28", which is not null or a whole number from 1'),
         ("classes", list("abcdefghi"), r"9 class names for a model of 3 classes"),
         ("classes", ["a", "b", "a"], r"classes 0 and 2 have the same name 'a'"),
         ("classes", [1, 2, 3], r"the name of class 0 is 1, not a text"),
