@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, TextIO
 
-__all__ = ["about", "few", "opening", "printable", "say", "with_article"]
+__all__ = ["about", "few", "fixed", "opening", "printable", "say", "with_article"]
 
 # Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -99,6 +99,15 @@ def few(values: Iterable[Any], most: int = 5) -> str:
     """
     listed = list(values)
     return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
+
+
+def fixed(value: float, digits: int = 2, sign: str = "") -> str:
+    """A number with a fixed number of digits; what rounds to zero has no minus, which would say that it is below.
+
+    >>> fixed(-0.001), fixed(-0.006), fixed(-0.01, 1, "+")
+    ('0.00', '-0.01', '+0.0')
+    """
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 def with_article(noun: str) -> str:

@@ -16,7 +16,9 @@ from .wording import first_line, shown
 
 MOST_FRAMES = 4096  # frames of a clip; a file must not make lrp3d read an unlimited part of a video
 MOST_PIXELS = 4096  # of a frame's side, likewise
-_UNSAID = "does not say how to make its model: give its name (--model NAME; build it and use load_checkpoint)"
+_ADVICE = "make it with lrp3d.models.build and load the weights with lrp3d.models.load_checkpoint"
+RUN = ("identity", "model", "optimizer", "scaler", "history")
+"""What the state of a training holds (`training.pt`)."""
 Model = TypeVar("Model", bound=VideoModel)
 
 
@@ -80,16 +82,11 @@ def making(checkpoint: Checkpoint) -> Making:
     """
     metadata = checkpoint.metadata
     if "builder" not in metadata:
-        model_words = (
-            f", which is {shown(metadata['model'])}"
-            if metadata.get("format") == "lrp3d" and "model" in metadata
-            else ""
-        )
-        raise CheckpointError(f"{checkpoint.name} {_UNSAID}{model_words}")
+        raise CheckpointError(f"{checkpoint.name} {_unsaid(checkpoint)}")
     missing = [key for key in ("model", "arguments", "frames", "classes", "mean", "std") if key not in metadata]
     if missing or metadata["builder"] not in BUILDERS:
         which = f"no {', '.join(missing)}" if missing else f"unknown builder {shown(metadata['builder'])!r}"
-        raise CheckpointError(f"{checkpoint.name} {_UNSAID}: {which}")
+        raise CheckpointError(f"{checkpoint.name} does not say how to make its model ({which}): {_ADVICE}")
     if not metadata["model"].isprintable():
         raise _wrong(checkpoint, "model", metadata["model"], "a name")
     arguments = stored_arguments(checkpoint)
@@ -117,6 +114,19 @@ def making(checkpoint: Checkpoint) -> Making:
         size=stored_size(checkpoint),
         short_side=stored_size(checkpoint, "short_side"),
     )
+
+
+def _unsaid(checkpoint: Checkpoint) -> str:
+    """What is wrong with a file that does not say how to make its model, and what to do."""
+    if all(key in checkpoint.state for key in RUN):
+        return (
+            "is the state of a training, which does not say how to make its model: take model.safetensors, which the "
+            f"training writes beside it when it ends; or {_ADVICE}"
+        )
+    metadata = checkpoint.metadata
+    named = metadata.get("format") == "lrp3d" and "model" in metadata
+    which = f", which is {shown(metadata['model'])}" if named else ""
+    return f"does not say how to make its model{which}: {_ADVICE}"
 
 
 def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:

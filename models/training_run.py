@@ -20,6 +20,7 @@ from lrp3d.files import replacing
 
 from .base import VideoModel
 from .files import CheckpointError, read_checkpoint
+from .making import RUN
 from .processes import process, summed, wait
 from .recipe import Recipe
 from .wording import first_line, shown
@@ -116,7 +117,7 @@ class TrainingRun:
                 f"{self.path} is damaged or no state of a training ({why}): put back a copy of it, or delete it to "
                 "train anew"
             ) from error
-        if missing := [key for key in ("identity", "model", "optimizer", "scaler", "history") if key not in saved]:
+        if missing := [key for key in RUN if key not in saved]:
             held = shown(", ".join(map(str, list(saved)[:3])), 100) or "nothing"
             raise ValueError(
                 f"{self.path} is another kind of checkpoint, not the state of a training (it holds {held}, and no "

@@ -146,7 +146,14 @@ def test_the_verdict_says_what_the_numbers_mean():
     assert "LRP says the same of another class" in said
     assert "do not rely" not in said
     unsure = {"gain (freeze)": {"LRP": torch.tensor([-1.0, 2.0, 0.1]), "random": torch.zeros(3)}}
-    assert "do not rely on the order" in Faithfulness(unsure, torch.ones(3), torch.zeros(3)).verdict
+    doubted = Faithfulness(unsure, torch.ones(3), torch.zeros(3)).verdict
+    assert "do not rely on the order" in doubted
+    assert "That is not above a random order beyond what these 3 clips leave open." in doubted
+
+
+def test_a_number_that_rounds_to_zero_is_not_said_to_be_below_it():
+    tiny = {"gain (freeze)": {"LRP": torch.tensor([-0.003, 0.001, -0.002])}}
+    assert str(Faithfulness(tiny, torch.ones(3), torch.zeros(3)).score("gain (freeze)", "LRP")) == "0.00 [0.00, 0.00]"
 
 
 def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
@@ -154,7 +161,7 @@ def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
     methods = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
     said = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4)).verdict
     assert "LRP gains most from its order of the frames" in said
-    assert "So few clips do not tell it from CLRP." in said
+    assert "These 4 clips do not tell it from CLRP." in said
     methods["LRP"] = values + torch.tensor([0.3, 0.2, 0.1, 0.1])  # above on every clip, although the intervals overlap
     found = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4))
     assert "LRP orders the frames best" in found.verdict
@@ -469,7 +476,7 @@ def test_one_clip_has_no_interval_and_no_order_above_chance():
     assert str(found.score("gain (freeze)", "CLRP")) == "0.50"
     assert found.to_dict()["measures"]["gain (freeze)"]["CLRP"]["low"] is None
     assert found.about.startswith("1 clip; no intervals")
-    assert "not above a random order" in found.verdict
+    assert "not above a random order beyond what one clip leaves open" in found.verdict
 
 
 def test_intervals_of_few_clips_are_said_to_be_too_narrow():

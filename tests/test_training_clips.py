@@ -177,7 +177,7 @@ def test_a_study_of_trained_weights_knows_how_their_model_was_built(tmp_path, vi
 
 
 def test_weights_of_images_are_inflated_and_the_classifier_is_new(tmp_path, videos, capsys):
-    from lrp3d import Explanation, models
+    from lrp3d import models
 
     torch.manual_seed(0)
     images = {

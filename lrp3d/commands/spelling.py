@@ -12,6 +12,7 @@ _PHRASES = {
     "lrp3d.explain with temporal=False explains": "lrp3d explain explains",
     "contrastive=False": "--plain",
     "lrp3d.models.load_model makes that one": "leave --model out to have that one",
+    "make it with lrp3d.models.build and load the weights with lrp3d.models.load_checkpoint": "name it with --model",
     "make the model as it was made for the file": "make the model as it was made for the file, with --option",
 }
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.files import as_json
+from lrp3d.printed import fixed
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -63,8 +64,8 @@ class Score(NamedTuple):
         if math.isnan(self.mean):
             return "-"
         if math.isnan(self.low):
-            return f"{self.mean:.2f}"
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return fixed(self.mean)
+        return f"{fixed(self.mean)} [{fixed(self.low)}, {fixed(self.high)}]"
 
 
 @dataclass(eq=False)
@@ -162,10 +163,16 @@ class Faithfulness:
         compared = "".join(f", {name} {score}" for name, score in (("random", random), ("interventions", yardstick)))
         sentences = [f"{best} gains most from its order of the frames: relevance gain {gain}{compared}."]
         if best not in self._above_chance:
-            sentences.append("That is not above a random order beyond what so few clips leave open.")
+            sentences.append(f"That is not above a random order beyond what {self._clips('leave', 'leaves')} open.")
         if self._alike:
-            sentences.append(f"So few clips do not tell it from {_listed(self._alike)}.")
+            clips = self._clips("do", "does")
+            sentences.append(f"{clips[0].upper()}{clips[1:]} not tell it from {_listed(self._alike)}.")
         return [*sentences, *self._blind()]
+
+    def _clips(self, do: str, does: str) -> str:
+        """The clips as the subject of a sentence, with its verb for several and for one."""
+        count = len(self.targets)
+        return f"these {count} clips {do}" if count > 1 else f"one clip {does}"
 
     @property
     def _kinds(self) -> list[str]:

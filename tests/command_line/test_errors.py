@@ -14,6 +14,7 @@ import lrp3d
 from lrp3d.commands import command_line
 from lrp3d.commands.command_line import main
 from lrp3d.commands.terminal import one_line
+from lrp3d.models.making import RUN
 
 
 STUDY = ["study", "run", "--list", ".", *SMALL]
@@ -137,12 +138,20 @@ def test_a_folder_that_cannot_be_made_is_refused_before_a_clip_is_explained(run,
         ([*SMALL, "--weights", "missing.pth"], "no checkpoint at missing.pth"),
         ([*SMALL, "--weights", "clip.npy"], "clip.npy is not a complete checkpoint: it is a numpy array"),
         ([*SMALL, "--weights", "empty.safetensors"], "empty.safetensors is not a complete safetensors file"),
-        (["--weights", "bare.safetensors"], "bare.safetensors does not say how to make its model"),
+        (
+            ["--weights", "bare.safetensors"],
+            "bare.safetensors does not say how to make its model: name it",
+        ),
+        (
+            ["--weights", "training.pt"],
+            r"training.pt is the state of a training, .*: take model\.safetensors, .*; or name it with --model$",
+        ),
     ],
 )
 def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, arguments, said):
     (folder / "empty.safetensors").touch()
     save_file({"x": torch.zeros(1)}, folder / "bare.safetensors")
+    torch.save({key: {"x": torch.zeros(1)} for key in RUN}, folder / "training.pt")
     assert re.search(said, error(run, "explain", clip, "--size", 16, *arguments))
 
 

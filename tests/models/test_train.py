@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lrp3d.models import Recipe, VideoClips, evaluate, load_model, train
+from lrp3d.models import CheckpointError, Recipe, VideoClips, evaluate, load_model, train
 
 from lrp3d import models
 from lrp3d.video import VideoError
@@ -206,6 +206,14 @@ def test_clips_are_sampled_from_videos_and_normalised():
     assert bytes_clip[:, 0, 0, 0].tolist() == pytest.approx(low, rel=1e-5)
     with pytest.raises(ValueError, match=r"1 videos have 2 labels"):
         VideoClips([video], [0, 1], model, lambda length: [0])
+
+
+def test_the_state_of_a_training_names_the_file_that_says_its_model(tmp_path):
+    train(network(), brightening(4), tmp_path, epochs=1, batch_size=4, progress=False)
+    said = "is the state of a training, .* take model.safetensors, .*; or make it with lrp3d.models.build"
+    with pytest.raises(CheckpointError, match=f"training.pt {said}"):
+        load_model(tmp_path / "training.pt")
+    assert load_model(tmp_path / "model.safetensors").num_classes == network().num_classes
 
 
 def test_a_run_says_what_it_was(tmp_path):

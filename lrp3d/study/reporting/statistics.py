@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 from torch import Tensor
 
+from lrp3d.printed import fixed
 from lrp3d.values import check_real, is_number, real_numbers
 
 __all__ = ["Correlation", "Overlap", "overlap", "pearson"]
@@ -28,9 +29,9 @@ class Correlation:
         if math.isnan(self.r):
             return f"r undefined, n = {self.n}"
         if math.isnan(self.low):
-            return f"r = {self.r:.2f}, n = {self.n}"
-        interval = f"{100 * self.confidence:g} % [{self.low:.2f}, {self.high:.2f}]"
-        return f"r = {self.r:.2f}, {interval}, n = {self.n}"
+            return f"r = {fixed(self.r)}, n = {self.n}"
+        interval = f"{100 * self.confidence:g} % [{fixed(self.low)}, {fixed(self.high)}]"
+        return f"r = {fixed(self.r)}, {interval}, n = {self.n}"
 
 
 def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence: float = 0.95) -> Correlation:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lrp3d.printed import printable
+from lrp3d.printed import fixed, printable
 from lrp3d.study.cells import csv_text
 
 __all__ = ["Cell", "Table", "Value"]
@@ -30,11 +30,11 @@ class Value:
         """
         if self.mean is None:
             return "–"
-        text = f"{self.mean:.{self.digits}f}"
+        text = fixed(self.mean, self.digits)
         if self.std is not None:
             text += f" ± {self.std:.{self.digits}f}"
         if self.difference is not None:
-            text += f" ({self.difference:+.{self.digits}f})"
+            text += f" ({fixed(self.difference, self.digits, '+')})"
         return text
 
 
