@@ -252,6 +252,27 @@ def test_a_first_line_that_says_what_columns_are_called_is_a_clip_only_where_its
         assert "line 1 names the columns" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("title", "clips", "mended"),
+    [
+        ("Aufnahme,Art", "f/1,yoga f/2,archery", "path,label"),
+        ("Aufnahme;Art", "1001;yoga 1002;archery", "path;label"),
+        ("Aufnahme", "a.mp4 b.mp4", "path"),
+        ("Aufnahme", "1001 1002", "path"),
+    ],
+)
+def test_a_first_line_in_unknown_words_that_looks_like_no_clip_is_never_taken_for_one(tmp_path, title, clips, mended):
+    lines = clips.split()
+    text = "\n".join([title, *lines])
+    said = refused(tmp_path, text)
+    assert f"line 1: {title!r} may be a header or a clip, as the other lines name" in said
+    assert f"write {mended.replace(';', ',')} in its place if it is a header, and above it if it is a clip" in said
+    assert len(read(tmp_path, text.replace(title, mended))[0]) == 2
+    assert len(read(tmp_path, f"{mended}\n{text}")[0]) == 3
+    if ".mp4" not in clips:
+        assert len(read(tmp_path, text.replace("Aufnahme", "take_1"))[0]) == 3
+
+
 def test_a_clip_may_be_called_as_a_column_is(tmp_path):
     for first in ("video,yoga", "clip_1,action"):  # a further clip has the class
         text = "\n".join([first, "b,tai chi", f"c,{first.partition(',')[2]}"])

@@ -23,6 +23,8 @@ from lrp3d.study.listing.rows import (
     each_line,
     is_video,
     names_video,
+    stands_out,
+    title_or_clip,
 )
 from lrp3d.study.listing.separated import separated
 from lrp3d.study.listing.spaced import SPLITS, spaced
@@ -92,7 +94,11 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> ListedRows:
     if is_header(first) and not any(names_video(field) or _is_quoted(field) for field in first):
         return rows_below(first, lines, separator, known)
     if separator is None:
-        return spaced(lines, known)
+        listed = spaced(lines, known)
+        names = [row.name for row in listed.rows]
+        if all(row.label is None for row in listed.rows) and stands_out(names):
+            raise title_or_clip(lines[0], "path", names[1:])
+        return listed
     if all(_is_kinetics(fields_of(line, separator)) for _, line in lines):
         header = ["label", "youtube_id", "time_start", "time_end"]
         rows = each_line(lines, lambda line: kinetics(header, fields_of(line, separator)))

@@ -27,6 +27,9 @@ __all__ = [
     "is_video",
     "names_video",
     "offset_notes",
+    "places_a_clip",
+    "stands_out",
+    "title_or_clip",
 ]
 
 VIDEO_SUFFIXES = tuple(".mp4 .webm .mkv .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .nut".split())
@@ -66,6 +69,37 @@ def names_video(text: str) -> bool:
     (True, True, False)
     """
     return PATH_AND_REST.fullmatch(text) is not None
+
+
+def places_a_clip(text: str) -> bool:
+    """Says whether a text looks like where a clip lies, and not like the name of a column: by suffix, folder or number.
+
+    >>> [places_a_clip(text) for text in ("b.mp4", "yoga/b", "1001", "clip_1", "recording")]
+    [True, True, True, True, False]
+    """
+    return names_video(text) or re.search(r"[/\\\d]", text) is not None
+
+
+def stands_out(names: Sequence[str]) -> bool:
+    """Says whether the first of some names may be that of a column, as it alone does not look like a clip's.
+
+    >>> stands_out(["clip1", "a.mp4", "b.mp4"]), stands_out(["clip1", "1001"]), stands_out(["Datei", "1001"])
+    (True, False, True)
+    """
+    first, *others = names
+    of_a_clip = names_video if all(map(names_video, others)) else places_a_clip
+    return bool(others) and "/" not in first and not of_a_clip(first) and all(map(of_a_clip, others))
+
+
+def title_or_clip(line: tuple[int, str], header: str, others: Sequence[str]) -> PlaceError:
+    """The error for a first line that may name columns in unknown words, or a clip unlike the others."""
+    number, text = line
+    named = "name video files" if all(map(names_video, others)) else "name clips by folders or numbers"
+    return PlaceError(
+        f"line {number}",
+        f"{text!r} may be a header or a clip, as the other lines {named}: write {header} in its place if it is a "
+        "header, and above it if it is a clip",
+    )
 
 
 def is_video(path: Path) -> bool:

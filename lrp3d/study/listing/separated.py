@@ -17,6 +17,8 @@ from lrp3d.study.listing.rows import (
     frame_folder,
     names_video,
     offset_notes,
+    stands_out,
+    title_or_clip,
 )
 from lrp3d.study.listing.texts import PlaceError, whole_number
 
@@ -136,18 +138,13 @@ def _is_title(rows: Sequence[Row], first_line: tuple[int, str], known: Collectio
         return True  # a list has classes by number or by name
     if bare(first.label) in names:
         return False
-    number, line = first_line
-    raise PlaceError(
-        f"line {number}",
-        f"{line!r} may be a header or a clip, as the other lines name video files: write path,label in "
-        "its place if it is a header, and above it if it is a clip",
-    )
+    raise title_or_clip(first_line, "path,label", [row.name for row in rest])
 
 
 def _refuse_names_of_columns(
     rows: Sequence[Row], first_line: tuple[int, str], fields: Sequence[str], known: Collection[str]
 ) -> None:
-    """Raises where a field of the first line is what columns are called, and no other clip is of that line's class.
+    """Raises where the first line alone may name columns, by its words or its form, and no other is of its class.
 
     A class that is known, or that a further clip has, shows that the line is a clip, whatever its words mean.
     """
@@ -164,3 +161,5 @@ def _refuse_names_of_columns(
             f"{line!r} may be a header or a clip, as columns are called {(paths or classes)[0]!r}: call its column of "
             f"{other} if it is a header, and write a header above it, such as path,label, if it is a clip",
         )
+    if stands_out([row.name for row in rows]):
+        raise title_or_clip(first_line, "path,label", [row.name for row in rest])
