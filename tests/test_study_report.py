@@ -1,6 +1,7 @@
 """Summaries and reports: the paper's numbers, tables and figures, and nothing counted that should not be."""
 
 import math
+import json
 import re
 
 import pytest
@@ -302,6 +303,31 @@ def test_a_summary_alone_makes_a_report_of_what_it_counted(finished, tmp_path, c
     assert main(["study", "report", summary, "--wrong-too", "--out", str(tmp_path / "other")]) == 1
     assert "records are needed" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_summary_that_is_not_of_the_records_by_now_is_told(finished, tmp_path, capsys):
+    assert main(["study", "merge", str(finished)]) == 0
+    next((finished / "records").rglob("*.safetensors")).unlink()
+    summary, out = str(finished / "summary.json"), str(tmp_path / "report")
+    assert main(["study", "report", summary, "--out", out]) == 0
+    said = "summary.json is of 10 clips, and its study has 9 by now: lrp3d study merge makes it anew"
+    assert said in capsys.readouterr().err
+    assert main(["study", "report", str(finished), "--out", out]) == 0
+    assert "by now" not in capsys.readouterr().err
+
+
+def test_means_of_an_earlier_way_to_count_are_not_reported_as_those_of_today(finished, tmp_path, capsys):
+    assert main(["study", "merge", str(finished)]) == 0
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary.pop("form") == 2
+    former = tmp_path / "former.json"
+    for without, code in ((0, 0), (3, 1)):  # where all clips have relevance, both ways count the same
+        summary["filter"]["without_relevance"] = without
+        former.write_text(json.dumps(summary))
+        assert main(["study", "report", str(former), "--out", str(tmp_path / "report")]) == code
+    assert "counted clips without relevance in some of its means; make it anew with lrp3d study merge" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.callers import warn
 from lrp3d.defaults import MIN_SCORE, SIGMA
 from lrp3d.study.listing.class_lists import UnknownClasses, bare, check_sides, human_classes
 from lrp3d.study.reporting.gallery import Gallery
-from lrp3d.study.reporting.summary import merge
+from lrp3d.study.reporting.summary import FORM, merge
 from lrp3d.study.running.folder import StudyError, load_study
 
 __all__ = ["Studied", "filter_sentence", "load_summary", "renamed", "with_labels"]
@@ -24,8 +25,11 @@ __all__ = ["Studied", "filter_sentence", "load_summary", "renamed", "with_labels
 def load_summary(path: str | Path, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
     """Reads the summary of a study's folder, with the wanted filter; or a summary.json as it is.
 
+    A warning says if records have been made or removed since summary.json was merged.
+
     Raises:
-        StudyError: there is no study, or a summary has another filter and there are no records to count again.
+        StudyError: there is no study, a summary has another filter and there are no records to count again, or an
+            earlier version of lrp3d made it, which counted other clips.
     """
     path = Path(path)
     if (path / "records").is_dir():
@@ -45,7 +49,21 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
         raise StudyError(f"{file} is no summary of a study") from None
     if (filter_entry["correct"], filter_entry["min_score"]) != (correct, min_score):
         raise StudyError(f"{file} counts other clips ({filter_sentence(summary)}); to count again, records are needed")
+    if summary.get("form", 1) != FORM and filter_entry.get("without_relevance", 1):
+        raise StudyError(
+            f"{file} was made by a version of lrp3d that counted clips without relevance in some of its means",
+            "make it anew with lrp3d study merge",
+        )
+    if (file.parent / "study.json").is_file():
+        _warn_of_records(file, summary)
     return summary
+
+
+def _warn_of_records(file: Path, summary: Mapping[str, Any]) -> None:
+    """Warns where the study of a summary has other records by now than when it was merged."""
+    merged, now = summary["counts"]["explained"], len(load_study(file.parent).done())
+    if merged != now:
+        warn(f"{file} is of {merged} clips, and its study has {now} by now: lrp3d study merge makes it anew")
 
 
 def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:

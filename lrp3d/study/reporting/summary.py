@@ -20,6 +20,8 @@ from lrp3d.study.running.records import Record
 
 __all__ = ["merge", "summarise", "write_summary"]
 
+FORM = 2
+"""How clips are counted; 1, where a summary does not say it: clips without relevance still counted in some means."""
 DIGITS = 7
 TOP = 5
 
@@ -70,13 +72,13 @@ def summarise(
         min_score: count only clips whose score is above it, in [0, 1).
 
     Returns:
-        A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (mean, deviation
-        and count of ATR, and the mean matrix), "classes" by number, "names" of the classes that clips have, are
-        predicted as or explained for, "clips" by number, "windows" (accuracy under partial uniform sampling), and
-        "time" (accuracy of all clips with a class, and means over the clips that count, as they are and with their time
-        changed). The clips that count are the same for all means: those that pass the filter and have an avg-ATR. Sums
-        are taken in float64 in the order of the clips' numbers. Numbers have seven digits; a number that does not exist
-        is None.
+        A dict of "form" (the number of this way to count), "counts", "filter", "accuracy" (in percent, over all clips
+        with a class), "dataset" (mean, deviation and count of ATR, and the mean matrix), "classes" by number, "names"
+        of the classes that clips have, are predicted as or explained for, "clips" by number, "windows" (accuracy
+        under partial uniform sampling), and "time" (accuracy of all clips with a class, and means over the clips that
+        count, as they are and with their time changed). The clips that count are the same for all means: those that
+        pass the filter and have an avg-ATR. Sums are taken in float64 in the order of the clips' numbers. Numbers
+        have seven digits; a number that does not exist is None.
 
     Raises:
         ValueError: there are no records, they are of several models, a clip has two, the list is shorter than what was
@@ -109,6 +111,7 @@ def summarise(
     matrix = torch.stack([r.matrix for r in ordered])
     windows = dict(config or {}).get("windows", [])
     summary = {
+        "form": FORM,
         "config": dict(config or {}),
         "counts": {
             "listed": len(ordered) if listed is None else listed,
