@@ -126,7 +126,8 @@ def test_the_last_line_counts_failures_and_a_run_again_explains_nothing_twice(si
 def test_a_run_in_which_no_clip_works_fails(tmp_path, videos, capsys):
     (tmp_path / "bad.txt").write_text("nothing.mp4 0")
     assert main([*arguments(tmp_path, tmp_path / "out", name="bad.txt")]) == 1
-    assert "0 clips explained, 1 failed" in capsys.readouterr().out
+    said = f"0 clips explained, 1 failed: see {tmp_path / 'out/errors.jsonl'} (the first: there is no file or folder "
+    assert f"{said}nothing.mp4 below the root)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

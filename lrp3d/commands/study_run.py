@@ -251,7 +251,8 @@ def _report_outcome(
 ) -> int:
     """Say what became of the clips, and return the exit code."""
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
-    say(f"{outcome}{where}")
+    why = f" (the first: {outcome.first_unread})" if outcome.first_unread else ""
+    say(f"{outcome}{where}{why}")
     if outcome.noted:
         of = "this clip" if outcome.noted == 1 else f"{outcome.noted} clips"
         say(f"  note: {outcome.first_note} (the records of {of} have notes)")

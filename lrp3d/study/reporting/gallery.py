@@ -60,7 +60,8 @@ class Gallery:
         """Says which clips are shown, and what their colours mean."""
         shown = len(self.clips)
         if shown == self.of:
-            selection = f"All {shown} clips of the study are on this page."
+            clips = "The study's only clip is" if shown == 1 else f"All {shown} clips of the study are"
+            selection = f"{clips} on this page."
         else:
             selection = (
                 f"{shown} of the study's {self.of} clips are on this page: up to {ENDS} from both ends of each order, "

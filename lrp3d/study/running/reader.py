@@ -127,6 +127,8 @@ class Reader:
             if found := [other for suffix in suffixes if (other := stem.with_name(stem.name + suffix)).exists()]:
                 return found
         advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
+        if "\\" in places[0] and any((root / place.replace("\\", "/")).exists() for place in places):
+            advice = ", but there is one with / in the place of \\: write the list's folders so"
         raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
 
 

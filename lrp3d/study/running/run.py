@@ -50,6 +50,8 @@ class Outcome:
     """How many of those that failed could be read, but broke the model."""
     first: Exception | None = None
     """The first error of the model."""
+    first_unread: str = ""
+    """Why the first of those that could not be read failed; empty where all were read."""
     noted: int = 0
     """How many of the explained clips have a note in their record, such as frames that repeat."""
     first_note: str = ""
@@ -155,6 +157,7 @@ def _said_by(study: Study) -> Iterator[None]:
 def _count_broken(failure: _Failed, outcome: Outcome) -> None:
     """Continues after a clip that breaks the model, and stops where the model has failed on many and never worked."""
     if failure.error is None:
+        outcome.first_unread = outcome.first_unread or about(failure.item.name, failure.reason)
         return
     outcome.broken += 1
     if outcome.first is None:
