@@ -155,6 +155,14 @@ def test_a_list_is_trained_on_and_the_weights_explain(tmp_path, videos, capsys):
     assert (model.size, model.short_side) == (24, 28)
 
 
+def test_a_model_that_was_trained_on_consecutive_frames_says_so_wherever_it_is_explained(tmp_path, videos, capsys):
+    assert main(words(videos, tmp_path / "run", "--sampling", "dense", "--stride", "2")) == 0
+    said = "note          the model is trained on frames that follow one another, 2 apart: "
+    assert said not in capsys.readouterr().out
+    assert main(["explain", str(videos / "0.mp4"), "--weights", str(tmp_path / "run/model.safetensors")]) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_a_trained_model_is_explained_at_the_size_at_which_it_was_validated(tmp_path, videos):
     model = models.build("TAM2D-R18-f4", num_classes=2, width=4)
     model.size, model.short_side = 24, 36  # in proportion to the paper it would be 27
