@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePath
 
 from lrp3d.printed import printable
 
-__all__ = ["extension", "safe_name", "unique_names"]
+__all__ = ["extension", "last_name", "safe_name", "unique_names"]
 
 LONGEST = 200  # bytes: file systems allow 255, and suffixes are added to the name
 FORBIDDEN = '<>:"/\\|?*'  # forbidden by Windows, to which folders may be copied; other systems forbid only the slash
@@ -25,6 +26,15 @@ def extension(path: PurePath) -> str:
     """
     before, _, ending = path.name.rpartition(".")
     return f".{ending.lower()}" if before and ending else ""
+
+
+def last_name(path: str | os.PathLike[str]) -> str:
+    """The name of the file or folder at a path, also where the path leads there by dots.
+
+    >>> last_name("a/clip.mp4"), last_name("a/frames/"), last_name("/videos/frames/.")
+    ('clip.mp4', 'frames', 'frames')
+    """
+    return os.path.basename(os.path.abspath(path))
 
 
 def safe_name(name: str, otherwise: str = "clip") -> str:

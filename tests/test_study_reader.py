@@ -36,9 +36,7 @@ def test_a_clip_that_is_nowhere_is_an_error_of_the_video(tmp_path):
 def test_folders_that_a_list_of_windows_separates_otherwise_are_told(tmp_path):
     (tmp_path / "yoga").mkdir()
     (tmp_path / "yoga/a.mp4").touch()
-    with pytest.raises(
-        VideoError, match=r"folder yoga\\a\.mp4 below the root, but there is one with / "
-    ):
+    with pytest.raises(VideoError, match=r"folder yoga\\a\.mp4 below the root, but there is one with / "):
         Reader(tmp_path).locate(Item(0, r"yoga\a.mp4"))
     with pytest.raises(VideoError, match=r"folder yoga\\b\.mp4 below the root$"):
         Reader(tmp_path).locate(Item(0, r"yoga\b.mp4"))

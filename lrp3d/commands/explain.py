@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lrp3d.commands import UsageError, arguments
 from lrp3d.commands.each_video import each_video
 from lrp3d.commands.writable import check_folder
-from lrp3d.filenames import unique_names
+from lrp3d.filenames import last_name, unique_names
 
 if TYPE_CHECKING:
     from lrp3d.commands.model_options import ModelChoice
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
         clip = one_clip.read(path, choice, options.sampling)
-        explained = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, settings)
+        explained = one_clip.explain_clip(clip, last_name(path), choice, twin, target, settings)
         show(*summaries.summary(explained))
         for file in output_folder.write(explained, folder, facts, options.animate, theme) if folder else ():
             show(f"  wrote {file}")

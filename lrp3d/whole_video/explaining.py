@@ -16,6 +16,7 @@ from lrp3d.composites import Composite, name_of
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.filenames import last_name
 from lrp3d.layout import laid_out
 from lrp3d.printed import printable
 from lrp3d.progress import bar
@@ -100,6 +101,7 @@ def explain_video(
     (torch.Size([20, 8]), torch.Size([20, 20]))
     """
     check_path(path)
+    name = last_name(path)
     twin = twin_of(model, composite)
     length, hop = _window_numbers(twin.model, frames, stride, every)
     every = int(every)  # which may be one of numpy's
@@ -111,14 +113,14 @@ def explain_video(
     count = reader.count()
     if count < length:
         raise VideoError(
-            f"{Path(path).name} has {count} frame{'s' * (count != 1)}{f' with every={every}' if every > 1 else ''}, "
+            f"{name} has {count} frame{'s' * (count != 1)}{f' with every={every}' if every > 1 else ''}, "
             f"fewer than one window of {length}: take windows of fewer frames, or explain it as one clip"
         )
     explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     step = explainer.step(reader.read(0, length), length)
     of_files = {} if folder is None else {"content of the video": content_digest(path), **_digests(twin.model)}
     windowed = {"frames of the video": count, "frames of a row": step, "frames": length, "stride": hop, "every": every}
-    parts = Parts(folder, {"video": Path(path).name} | of_files | windowed | explainer.identity | reader.identity)
+    parts = Parts(folder, {"video": name} | of_files | windowed | explainer.identity | reader.identity)
     if hop % step:
         raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {hop}")
     count -= count % step
@@ -126,7 +128,7 @@ def explain_video(
     windows_per_part = max(1, (FRAMES_AT_ONCE - length) // hop + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
     tracks: list[dict[str, Tensor]] = []
-    losses = Losses(Path(path).name)
+    losses = Losses(name)
     for number in bar(range(-(-len(places) // windows_per_part)), "part", progress):
         done = parts.read(number)
         if done is None:
@@ -141,7 +143,7 @@ def explain_video(
         **joined(tracks),
         contrastive=contrastive,
         sigma=sigma,
-        about={"video": Path(path).name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)},
+        about={"video": name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)},
         notes=[*explainer.notes, *map(printable, losses.sentences())],
     )
 

@@ -134,6 +134,17 @@ def test_what_is_lost_of_a_video_is_said(run, folder, clip):
     assert "clip.npy has 6 frames and 8 were asked for: frames repeat" in out
 
 
+@pytest.mark.parametrize("more", [(), ("--whole",)])
+def test_the_folder_in_which_one_is_has_its_name(run, folder, networks, monkeypatch, more):
+    (folder / "frames").mkdir()
+    for number, frame in enumerate(draw_clip(4, 40)):
+        Image.fromarray(frame.numpy()).save(folder / f"frames/{number}.png")
+    monkeypatch.chdir(folder / "frames")
+    code, out, _ = run("explain", ".", "--model", f"{folder / 'networks.py'}:Net", "--size", 16, "--frames", 4, *more)
+    assert code == 0
+    assert out.startswith(f"frames: {folder / 'networks.py'}:Net, 4 frames")
+
+
 def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
     np.save(folder / "one.npy", draw_clip(1, 40).numpy())
     code, out, _ = run("explain", "one.npy", *SMALL, "--frames", 1)
