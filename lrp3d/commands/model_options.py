@@ -70,13 +70,14 @@ class ModelChoice:
         return black_and_white(self.mean, self.std) if stated is None else stated
 
 
-def _other_names(labels: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
-    """What is said where --labels names a class otherwise than the weights do, which know what they were trained on."""
-    for i, (label, name) in enumerate(zip(labels, stored, strict=False)):
+def _other_names(labels: Sequence[str], stored: Sequence[str], model: nn.Module) -> tuple[str, ...]:
+    """What is said where --labels names a class otherwise than the weights or the model, which know their classes."""
+    who, own = ("the weights call", "of the weights") if stored else ("the model calls", "of the model")
+    for i, (label, name) in enumerate(zip(labels, stored or _own_names(model), strict=False)):
         if label.replace("_", " ").casefold() != name.replace("_", " ").casefold():
             return (
-                f"the weights call class {i} {name!r} and --labels {label!r}: the names of --labels are used, as "
-                "asked; leave it out to have those of the weights",
+                f"{who} class {i} {name!r} and --labels {label!r}: the names of --labels are used, as asked; leave it "
+                f"out to have those {own}",
             )
     return ()
 
@@ -98,7 +99,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     loaded = _load(options, weights, len(labels) or CLASSES)
     model, notes = loaded.model, loaded.notes
     origin = _origin(model, options.model, weights)
-    labels = labels or loaded.classes or _names(getattr(model, "classes", ()))
+    labels = labels or loaded.classes or _own_names(model)
     classes = getattr(model, "num_classes", None)
     classes = 2 if classes == 1 else classes  # a lone logit has two
     if labels and isinstance(classes, int) and len(labels) > classes:
@@ -110,7 +111,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
     if not options.size and not _states_size(model):
         said.append(f"the model states no size of frames: {SIZE} pixels are taken (--size takes others)")
-    said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes)]
+    said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes, model)]
     return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
@@ -239,8 +240,9 @@ def _check_composite(options: argparse.Namespace) -> None:
         raise UsageError(f"--composite: {error}") from error
 
 
-def _names(classes: object) -> tuple[str, ...]:
+def _own_names(model: nn.Module) -> tuple[str, ...]:
     """The names of classes of a user's own model, whose attribute `classes` may hold anything."""
+    classes = getattr(model, "classes", ())
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
         return tuple(classes)
     return ()

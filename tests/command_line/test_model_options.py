@@ -160,7 +160,7 @@ def test_weights_that_say_a_size_are_explained_in_it(run, clip, model):
         assert lrp3d.Explanation.load("out/explanation.safetensors").relevance.shape[-1] == size
 
 
-def test_labels_that_contradict_the_weights_are_told(run, clip, folder):
+def test_labels_that_contradict_the_weights_or_the_model_are_told(run, clip, folder, networks):
     model = lrp3d.models.build("I3D-R18-f4", num_classes=3, width=4)
     model.classes = ("archery", "bowling", "yoga")
     lrp3d.models.save_checkpoint(model, "w.safetensors")
@@ -171,6 +171,10 @@ def test_labels_that_contradict_the_weights_are_told(run, clip, folder):
     code, out, _ = run(*command, "--labels", "turned.txt")
     assert code == 0
     assert "the weights call class 0 'archery' and --labels 'yoga': the names of --labels are used" in out
+    (folder / "own.py").write_text("from networks import Net\n\nclass Own(Net):\n    classes = ['a', 'b', 'c']\n")
+    own = ["explain", clip, "--model", "own:Own", "--frames", 2, "--size", 16]
+    assert "the model calls class 0 'a' and --labels 'yoga'" in run(*own, "--labels", "turned.txt")[1]
+    assert "--labels" not in run(*own)[1]
 
 
 def test_which_weights_were_taken_is_on_the_terminal_and_in_json(run, clip, networks, folder, monkeypatch):

@@ -16,6 +16,7 @@ from lrp3d.study.listing.texts import (
     NotJsonError,
     in_digits,
     lines_of,
+    numbered_lines,
     on_one_line,
     parsed,
     read_text,
@@ -158,8 +159,8 @@ def _lines_with_names(text: str) -> tuple[list[tuple[int, str]], list[str]]:
     comments = [number for number, line in every if line in ("#", "//") or line.startswith(("# ", "// "))]
     blank = [number for number, line in every if not line]
     lines = [(number, line) for number, line in every if line and number not in comments]
-    notes = [f"has comments, which are skipped (lines {few(comments)})"] if comments else []
-    notes += [f"has blank lines, which are skipped (lines {few(blank)})"] if blank else []
+    notes = [f"has comments, which are skipped ({numbered_lines(comments)})"] if comments else []
+    notes += [f"has blank lines, which are skipped ({numbered_lines(blank)})"] if blank else []
     for number, line in lines:
         if not line.strip("{}[]()<>,;:=-\"' "):
             raise ValueError(f"holds {line!r} in line {number}, which is no name: write one per line, or json")

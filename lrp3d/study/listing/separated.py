@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lrp3d.printed import few
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import CLASSES, PATHS, fields_of, key_of
 from lrp3d.study.listing.rows import (
@@ -20,7 +19,7 @@ from lrp3d.study.listing.rows import (
     stands_out,
     title_or_clip,
 )
-from lrp3d.study.listing.texts import PlaceError, whole_number
+from lrp3d.study.listing.texts import PlaceError, numbered_lines, whole_number
 
 __all__ = ["delimited", "separated"]
 
@@ -46,7 +45,7 @@ def separated(lines: Lines, separator: str, known: Collection[str] = ()) -> List
     _refuse_torn_classes(lines, columns, separator)
     rows = each_line(lines, lambda line: delimited(fields_of(line, separator)))
     longer_lines = [number for (number, _), fields in zip(lines, columns, strict=True) if _behind_words(fields)]
-    notes = [f"what stands behind the class is not read (lines {few(longer_lines)})"] if longer_lines else []
+    notes = [f"what stands behind the class is not read ({numbered_lines(longer_lines)})"] if longer_lines else []
     notes += offset_notes([fields[0] for fields in columns if len(fields) == 4 and whole_number(fields[1]) == 0])
     may_be_title = not any(separator in field or whole_number(field) is not None for field in columns[0])
     if may_be_title and _is_title(rows, lines[0], known):

@@ -9,12 +9,12 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lrp3d.printed import printable
+from lrp3d.printed import few, printable
 
 __all__ = [
     "MOST_CLASSES",
@@ -23,6 +23,7 @@ __all__ = [
     "in_digits",
     "is_address",
     "lines_of",
+    "numbered_lines",
     "on_one_line",
     "parsed",
     "read_text",
@@ -180,6 +181,15 @@ def in_digits(number: int) -> str:
     ('10000000', '-3', 'of more than 18 digits')
     """
     return str(number) if abs(number) < 10**18 else "of more than 18 digits"
+
+
+def numbered_lines(numbers: Sequence[int]) -> str:
+    """Lines of a file by their numbers.
+
+    >>> numbered_lines([2]), numbered_lines([2, 3])
+    ('line 2', 'lines 2, 3')
+    """
+    return f"line{'s' * (len(numbers) > 1)} {few(numbers)}"
 
 
 def is_address(text: str) -> bool:
