@@ -62,8 +62,7 @@ def chosen_of(returned: Any, output: Output | None) -> Tensor:
     if not isinstance(chosen, Tensor):
         raise ValueError(
             f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
-            "a key, an index, or a function of what the model returns (on the command line, name a factory of a model "
-            "that returns the logits alone)"
+            "a key, an index, or a function of what the model returns"
         )
     if not chosen.is_floating_point():
         raise ValueError(

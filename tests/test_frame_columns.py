@@ -73,7 +73,7 @@ def test_flattened_frame_logits_are_told_in_which_order_they_lie(head, reshaped)
     model = Detector(head).eval()
     with pytest.raises(ValueError, match=r"is 3 logits for each of 6 time steps.*logits\.unflatten") as caught:
         lrp3d.explain(model, CLIP)
-    advice = str(caught.value).split("output=")[1].split(" (on the")[0]
+    advice = str(caught.value).split("output=")[1].split(". ")[0]
     found = lrp3d.explain(model, CLIP, output=eval(advice))  # what the message says works
     same(found, lrp3d.explain(model, CLIP, output=reshaped))
 

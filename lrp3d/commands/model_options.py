@@ -113,7 +113,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         said.append(f"the model states no size of frames: {SIZE} pixels are taken (--size takes others)")
     said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes, model)]
     return ModelChoice(
-        model=model.to(device).eval().requires_grad_(False),
+        model=_frozen(model.to(device).eval()),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
         weights=origin.sentence,
         trained=origin.trained,
@@ -127,6 +127,13 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         notes=(*notes, *said),
         sha256=_hash(weights) if weights is not None else "",
     )
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    """The model without parameters that record gradients; a program of torch.jit has no method for that."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
 
 
 class _Loaded(NamedTuple):

@@ -15,6 +15,7 @@ from lrp3d import video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.number_of_classes import labels_note
+from lrp3d.commands.spelling import as_options
 from lrp3d.commands.terminal import shows_progress
 from lrp3d.defaults import SIGMA
 from lrp3d.errors import CannotBeReset
@@ -191,9 +192,9 @@ def _with_what_there_is(
         except CannotBeReset as error:
             if options.floor:
                 raise
-            return explain_tensor(target, temporal=temporal), [error.reason]
+            return explain_tensor(target, temporal=temporal), [as_options(error.reason)]
     except NoFrameLogits as error:
-        why = f"no temporal relevance here: {error.reason}"
+        why = f"no temporal relevance here: {as_options(error.reason)}"
         _refuse_what_needs_frames(why, options, error)
         return explain_tensor(target, temporal=False), [f"{why}; --rows-at makes rows of the time steps of a module"]
 

@@ -15,6 +15,23 @@ _PHRASES = {
     "make it with lrp3d.models.build and load the weights with lrp3d.models.load_checkpoint": "name it with --model",
     "make the model as it was made for the file": "make the model as it was made for the file, with --option",
 }
+_OWN_MODEL = "let --model name a model, or a function that makes one, that"
+# No option picks logits out of what a model returns, or casts a clip: the model has to do that.
+_PATTERNS = (
+    (
+        "say with output= where they are: a key, an index, or a function of what the model returns",
+        f"{_OWN_MODEL} returns these alone",
+    ),
+    ("pass an output= that takes the others, as in output=lambda logits: ", f"{_OWN_MODEL} returns the others, as in "),
+    ("pass an output= that makes", f"{_OWN_MODEL} makes"),
+    (r"(?:pass )?output=lambda logits: (?=logits)", f"{_OWN_MODEL} returns "),
+    (r"pass clip\.to\(torch\.\w+\)", f"{_OWN_MODEL} is in float32, as .float() makes it"),
+    (
+        r" \(or of another number or size of frames: give it such ones\), lay them out so and say it with "
+        r"layout=, as in (layout='[^']*')",
+        r", say it with layout=, as in \1; if it takes another number or size of frames, with --frames or --size",
+    ),
+)
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.
 _OPTIONS = ("against", "channel", "floor", "layer", "layers", "layout", "motion", "rows_at", "where", "workers")
 _VALUE = r"'[^']*'|\[[^\]]*\]|\{[^}]*\}|\w+"
@@ -33,6 +50,8 @@ def as_options(message: str) -> str:
     """
     for phrase, command in _PHRASES.items():
         message = message.replace(phrase, command)
+    for pattern, command in _PATTERNS:
+        message = re.sub(pattern, command, message)
     return _ARGUMENT.sub(_option, message)
 
 

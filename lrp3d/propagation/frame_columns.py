@@ -42,6 +42,5 @@ def frames_in_columns(record: Trace) -> str:
         return ""
     return (
         f"what the model returns {tuple(output.shape)} is {what} for each of {count} time steps, not one for each "
-        f"class; frame logits are (b, n, k), so pass output=lambda logits: logits.{reshaped} (on the command line, "
-        "name a factory of a model that returns them so)"
+        f"class; frame logits are (b, n, k), so pass output=lambda logits: logits.{reshaped}"
     )

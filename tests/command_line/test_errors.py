@@ -155,6 +155,15 @@ def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, argume
     assert re.search(said, error(run, "explain", clip, "--size", 16, *arguments))
 
 
+def test_a_program_of_torch_jit_is_refused_with_what_to_name_instead(run, clip, networks, folder):
+    with (folder / "networks.py").open("a") as file:
+        file.write("\n\nscripted = torch.jit.trace(Net(), torch.rand(1, 3, 4, 16, 16))\n")
+    given = ["explain", clip, "--model", "networks:scripted", "--size", 16, "--frames", 4]
+    code, _, said = run(*given)  # after torch's own warnings of what is deprecated
+    assert code == 1
+    assert said.endswith("a TorchScript program; pass the module that it was made from\n")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -42,11 +42,35 @@ def test_a_command_says_options(run, clip, networks):
     model = ["--model", "networks:Net", "--size", 16]
     said = error(run, "explain", clip, *model, "--where", "conv=99")
     assert said.startswith("lrp3d: clip.npy: --where conv=99: the output of 'conv'")
-    assert "lay them out so and say it with --layout, as in --layout bcthw" in error(
-        run, "explain", clip, *model, "--layout", "btchw"
+    said = error(run, "explain", clip, *model, "--layout", "btchw")
+    assert said.endswith(
+        "if the model takes clips with other axes than btchw, say it with --layout, as in --layout bcthw; if it takes "
+        "another number or size of frames, with --frames or --size\n"
     )
     assert error(run, "prototypes", clip, *model, "--layer", "conv", "--channel", 99).endswith("got --channel 99\n")
     assert "--layer '*' fits 2 modules (conv, fc): name one" in error(run, "prototypes", clip, *model, "--layer", "*")
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        ("return {'a': self.fc(self.seen(clip)), 'b': clip.mean()}", "returns these alone"),
+        ("return self.fc(self.seen(clip))[:, 0]", "returns logits[:, None]"),
+        ("return self.fc(self.seen(clip)) * float('-inf')", "returns the others, as in logits[:, :10]"),
+        ("return self.half().conv(clip)", "is in float32"),
+    ],
+)
+def test_what_no_option_can_pick_is_advised_of_the_model(run, clip, networks, folder, body, advice):
+    with (folder / "networks.py").open("a") as file:
+        file.write(
+            "\n\nclass Own(Net):\n"
+            "    def seen(self, clip):\n        return torch.relu(self.conv(clip)).mean((2, 3, 4))\n\n"
+            f"    def forward(self, clip):\n        {body}\n"
+        )
+    said = error(run, "explain", clip, "--model", "networks:Own", "--size", 16, "--frames", 4)
+    assert f"let --model name a model, or a function that makes one, that {advice}" in said
+    assert "output=" not in said
+    assert "command line" not in said
 
 
 def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has(run, clip, networks):
