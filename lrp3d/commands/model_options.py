@@ -293,7 +293,7 @@ def _short_side(model: nn.Module, size: int) -> int:
             f"the model states short_side={stated!r}, out of which no frame of {own} pixels can be cut: it is a whole "
             "number of pixels, and at least the size"
         )
-    return round(size * stated / own)
+    return round(size * int(stated) / own)
 
 
 def _states_size(model: nn.Module) -> bool:
