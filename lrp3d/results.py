@@ -25,6 +25,8 @@ from lrp3d.steps.zero_denominators import asked
 from lrp3d.transfer import numbers
 
 LITTLE = 0.5  # of a logit; with less, most of what is explained is not in the matrix
+LITTLE_FLOWS = r"only -?\d+ % of the logit"
+"""How the warning of little relevance in the matrix begins."""
 Channels = dict[str, list[int]]
 """Indices of channels, by the name of the module whose output has them."""
 

@@ -46,6 +46,19 @@ class Strided(nn.Module):
         return self.fc(torch.relu(self.conv(x)).mean((3, 4)).transpose(1, 2)).mean(1)
 
 
+def test_rows_at_a_layer_are_those_of_the_windows_in_which_they_stand_most_central(model, video):
+    how = HOW | {"rows_at": "features.layer2"}
+    found = lrp3d.explain_video(model, video(8), 1, stride=2, **how)
+    assert found.rows_at == "features.layer2"
+    clip = read_clip(video(8), 8, size=24, short_side=24, mean=model.mean, std=model.std).tensor
+    for place in windows(8, 4, 2, 1):
+        window = clip[:, :, place.start : place.start + 4]
+        alone = lrp3d.explain(model, window, 1, rows_at="features.layer2", input_range=model.input_range)
+        for row in range(place.rows.start, place.rows.stop):
+            torch.testing.assert_close(found.band[row], alone.matrix[0, row - place.start])
+            torch.testing.assert_close(found.frame_logits[row], alone.frame_logits[0, row - place.start])
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_each_row_has_the_window_in_which_it_stands_most_central(data):

@@ -36,7 +36,6 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
         "--animate": options.animate,
         "--theme": options.theme,
         "--layers": options.layers,
-        "--rows-at": options.rows_at,
         "--where": options.where,
         "--sampling dense": options.sampling != "uniform",
         "--merge average": options.merge != "paper",
@@ -69,6 +68,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
             short_side=choice.short_side,
             mean=choice.mean,
             std=choice.std,
+            rows_at=options.rows_at,
             progress=shows_progress(),
         )
         explanation.about |= {"model": choice.name, "weights": choice.weights}

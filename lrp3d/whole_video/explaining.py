@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from lrp3d.composites import Composite, name_of
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import rows_words
 from lrp3d.filenames import last_name
 from lrp3d.layout import laid_out
 from lrp3d.printed import printable
 from lrp3d.progress import bar
+from lrp3d.results import LITTLE_FLOWS
 from lrp3d.transfer import device_of_model
 from lrp3d.twin.digest import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
@@ -57,6 +60,7 @@ def explain_video(
     short_side: int | None = 256,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    rows_at: str | None = None,
     progress: bool = False,
 ) -> VideoExplanation:
     """Explain an untrimmed video, however long: a window slides over it, and its rows become one banded matrix.
@@ -65,7 +69,7 @@ def explain_video(
     (only its tracks and its band, n rows of a window's length, do); time grows with its length.
 
     Args:
-        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
+        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin; with `rows_at`, any.
         path: path of the video, as in `lrp3d.video.read_clip`.
         target: the class to explain; None for the class that the model predicts in each window.
         frames: the length of a window; by default the model's `frames`, else 8.
@@ -83,11 +87,12 @@ def explain_video(
         short_side: as in `lrp3d.video.read_clip`.
         mean: as in `lrp3d.video.read_clip`; by default the model's `mean`, else ImageNet's.
         std: likewise.
+        rows_at: as in `lrp3d.explain`, for models whose frames have no logits.
         progress: show a progress bar on stderr.
 
     Raises:
         VideoError: the video cannot be read, or has fewer frames than a window.
-        NoFrameLogits: the model has no exact frame logits.
+        NoFrameLogits: the model has no exact frame logits, and `rows_at` names no module.
         TypeError, ValueError: a number of frames is not whole, or not positive.
         ValueError: the stride does not fit, or the folder has parts of another run; and as in `lrp3d.explain`.
 
@@ -116,7 +121,7 @@ def explain_video(
             f"{name} has {count} frame{'s' * (count != 1)}{f' with every={every}' if every > 1 else ''}, "
             f"fewer than one window of {length}: take windows of fewer frames, or explain it as one clip"
         )
-    explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
+    explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout, rows_at)
     step = explainer.step(reader.read(0, length), length)
     of_files = {} if folder is None else {"content of the video": content_digest(path), **_digests(twin.model)}
     windowed = {"frames of the video": count, "frames of a row": step, "frames": length, "stride": hop, "every": every}
@@ -143,7 +148,8 @@ def explain_video(
         **joined(tracks),
         contrastive=contrastive,
         sigma=sigma,
-        about={"video": name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)},
+        about={"video": name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)}
+        | ({} if rows_at is None else {"rows at": rows_at}),
         notes=[*explainer.notes, *map(printable, losses.sentences())],
     )
 
@@ -207,6 +213,7 @@ class _WindowExplainer:
     sigma: float
     input_range: Range | None
     layout: str
+    rows_at: str | None = None
     first: Explanation | None = None
     """The explanation of the first window, which says how many frames a row stands for."""
 
@@ -224,14 +231,19 @@ class _WindowExplainer:
             "sigma": self.sigma,
             "input_range": [as_tensor(end).tolist() for end in ends],
             "layout": self.layout,
+            **({} if self.rows_at is None else {"rows_at": self.rows_at}),
         }
 
     @property
     def notes(self) -> list[str]:
         """What was decided about all windows, once the first one is explained."""
         assert self.first is not None
-        of_classifier = self.first.about.get("classifier")
-        return [] if of_classifier is None else [f"the classifier's rule is {of_classifier}"]
+        notes = []
+        if (of_classifier := self.first.about.get("classifier")) is not None:
+            notes.append(f"the classifier's rule is {of_classifier}")
+        if self.rows_at is not None:
+            notes.append(f"rows are {rows_words(self.first, 0)} in the first window")
+        return notes
 
     def step(self, clip: Clip, length: int) -> int:
         """The number of frames that a row stands for; raises ValueError if rows cannot be stitched together."""
@@ -247,18 +259,19 @@ class _WindowExplainer:
 
     def _window(self, tensor: Tensor) -> Explanation:
         device = device_of_model(self.twin.model)
-        return (
-            explain(
+        with warnings.catch_warnings():
+            if self.first is not None:  # of which it was said
+                warnings.filterwarnings("ignore", LITTLE_FLOWS)
+            explanation = explain(
                 self.twin,
                 laid_out(tensor.to(device), self.layout),
                 self.target,
                 contrastive=self.contrastive,
                 input_range=self.input_range,
                 layout=self.layout,
+                rows_at=self.rows_at,
             )
-            .at_sigma(self.sigma)
-            .to("cpu")
-        )
+        return explanation.at_sigma(self.sigma).to("cpu")
 
     def rows(self, places: Sequence[Window], clip: Clip, length: int, step: int) -> dict[str, Tensor]:
         """The tracks of the rows that are explained in some windows."""

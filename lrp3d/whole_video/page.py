@@ -34,13 +34,17 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
         "CLRP" if explanation.contrastive else "LRP",
     ]
     if not math.isnan(explanation.avg_atr):
-        unit = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
-        facts.append(f"average ATR {explanation.avg_atr:.2f} of {explanation.band.shape[1]} {unit}")
+        units = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
+        facts.append(f"average ATR {explanation.avg_atr:.2f} of {explanation.band.shape[1]} {units}")
+    unit = "frame" if explanation.step == 1 else "step"
+    at_layer = explanation.rows_at is not None
     parts = {
         "title": html.escape(printable(name)),
         "facts": html.escape(" · ".join(printable(fact) for fact in facts if fact)),
         "notes": "".join(f"<p>{html.escape(printable(note))}</p>" for note in explanation.notes),
-        "unit": "frame" if explanation.step == 1 else "step",
+        "unit": unit,
+        "quantity": "part of the logit" if at_layer else f"{unit} logit",
+        "explained": f"what flows through this {unit} of the layer" if at_layer else f"this {unit}’s logit",
         "sigma": f"{100 * explanation.sigma:g}",
         # No text may end the script that contains it.
         "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
@@ -64,6 +68,7 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
             index: printable(labels[index] if index < len(labels) else f"class {index}") for index in set(target)
         },
         "scores": numbers(explanation.scores[chosen]),
+        "quantity": "logit" if explanation.rows_at is None else f"{explanation.band.shape[1]} × its part of the logit:",
         "logits": numbers(explanation.frame_logits[chosen]),
         "atr": numbers(explanation.atr[chosen]),
         "relevance": numbers(relevance[chosen] / total * rows),

@@ -52,6 +52,11 @@ class VideoExplanation:
     """Sentences about frames that were lost in reading."""
 
     @property
+    def rows_at(self) -> str | None:
+        """The module at whose output rows are time steps; None where they are frames with a logit."""
+        return self.about.get("rows at")
+
+    @property
     def step(self) -> int:
         """The number of frames that a row and a column stand for."""
         return len(self.indices) // len(self.band)

@@ -67,13 +67,24 @@ def test_without_it_the_note_says_that_there_is_such_an_option(run, clip):
         (("--rows-at", "norm"), "--rows-at norm: its output has no time steps"),
         (("--rows-at", "upper"), "'upper' fits no module that ran"),
         (("--rows-at", "lower", "--where", "lower=1"), "--rows-at and --where both choose"),
-        (("--rows-at", "lower", "--whole"), "--rows-at cannot be combined with --whole"),
+        (("--rows-at", "norm", "--whole"), "--rows-at norm: its output has no time steps"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(run, clip, options, said):
     code, _, err = run("explain", clip, *MODEL, *options)
     assert code in (1, 2)
     assert said in err
+
+
+def test_a_whole_video_has_rows_at_a_layer(run, clip):
+    code, out, _ = run("explain", clip, *MODEL, "--rows-at", "lower", "--whole", "--out", "whole")
+    assert code == 0
+    assert (
+        "rows are time steps at the output of lower, through which 100 % of the logit flows in the first window" in out
+    )
+    page = Path("whole/timeline.html").read_text(encoding="utf-8")
+    assert "for what flows through this frame of the layer" in page
+    assert json.loads(Path("whole/video.json").read_text())["about"]["rows at"] == "lower"
 
 
 def test_a_study_has_rows_at_a_layer_and_says_so(run, listed):
