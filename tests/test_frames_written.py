@@ -225,7 +225,7 @@ def test_a_model_that_answers_from_some_of_the_steps_that_its_padding_made_is_re
 
 
 class TwoQueries(Written):
-    """Frames weighted by two softmaxes over time; `test_frames_weighted` has one."""
+    """Frames weighted by two softmaxes over time; `test_frames_queries` has those that are pools."""
 
     def head(self, x):
         x = x.mean((3, 4)).transpose(1, 2)

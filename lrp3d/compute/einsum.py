@@ -96,11 +96,8 @@ class Einsum(LinearMap):
         return relevance.expand(len(r), *shape)
 
     def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
-        """The axes that are summed, where the weight has one entry along all axes that it does not share with them."""
+        """The axes that are summed, for every query of the weight."""
         of_input, of_weight, of_output = self.letters
-        sizes = dict(zip(of_output, output, strict=True))
-        if any(sizes[letter] > 1 for letter in of_output if letter not in of_input):
-            return []
         summed = (letter in of_weight and letter not in of_output for letter in of_input)
         return [axis for axis, is_summed in enumerate(summed, -len(shape)) if is_summed and axis > -len(shape)]
 

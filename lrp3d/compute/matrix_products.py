@@ -121,9 +121,8 @@ class MatrixProduct(LinearMap):
         return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
-        """The axis that is summed, where the weight is a single query, so that one sum stands for all entries."""
-        summed, queries = (-1, -1) if self.left else (-2, -2)
-        return summed if len(shape) > 2 and output[queries] == 1 else None
+        """The axis that is summed, for every query of the weight."""
+        return (-1 if self.left else -2) if len(shape) > 2 else None
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The products without their sum."""

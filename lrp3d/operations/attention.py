@@ -14,12 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.compute.maps import Bilinear, MatrixProduct
 from lrp3d.operations.arithmetic import add
-from lrp3d.operations.blocks import attach, passes, rearranged, refuse
+from lrp3d.operations.blocks import attach, is_constant, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
 from lrp3d.operations.statistics import log_of_exponentials
 from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.ends import Unsupported
+from lrp3d.steps.graph import edge_of
+from lrp3d.steps.operands import without_values
 from lrp3d.steps.softmax import SoftmaxStep
+from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.advice import advice_for, advice_for_softmax
 from lrp3d.tracing.signals import Signal, Weighs
 
@@ -111,7 +116,8 @@ def scaled_dot_product_attention(
         if signals:
             signal = Signal(nonnegative=True, weighs=Weighs.GATE)
             with tracer.part("probabilities"):
-                probabilities = refuse(probabilities, *signals, advice=_softmax_advice(), signal=signal)
+                step = Unsupported(_softmax_advice(), _compared(query, key))
+                probabilities = attach(step, probabilities, signals, signal)
     else:
         with tracer.part("scores"):
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)
@@ -126,6 +132,13 @@ def scaled_dot_product_attention(
     if dropout_p > 0:
         probabilities = tracer.dropout(F.dropout, probabilities, dropout_p)
     return matmul(probabilities, value)
+
+
+def _compared(query: Tensor, key: Tensor) -> list[Weigher]:
+    """How queries and keys, those of them that descend from the clip, go into the scores."""
+    of_query = Weigher(edge_of(query), query.shape, MatrixProduct(left=True), without_values(key.mT))
+    of_key = Weigher(edge_of(key), key.shape, Bilinear(lambda k, q: q @ k.mT), without_values(query))
+    return [part for part, x in ((of_query, query), (of_key, key)) if not is_constant(x)]
 
 
 def _attended(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -16,6 +16,7 @@ from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.step import Step
+from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
 
@@ -183,6 +184,7 @@ def shares(
     is_layer: bool = True,
     of_products: bool = False,
     note: str = "",
+    weigher: Weigher | None = None,
 ) -> Tensor:
     """An operation linear in its signals, `output = sum of map(x, w) + bias`, over which the rule shares relevance.
 
@@ -198,6 +200,7 @@ def shares(
             where the weights are another signal.
         of_products: whether a product of two signals is summed, which has the rule of a product of matrices.
         note: what the inspection prints beside the rule.
+        weigher: the other signal, where that is the weight.
 
     >>> import torch, lrp3d
     >>> from lrp3d.compute.maps import Bilinear
@@ -231,7 +234,7 @@ def shares(
     ]
     in_range = all(k.low is not None and k.high is not None for k in incoming)
     is_clip = in_range and (is_layer or len(signals) == 1)
-    step = LinearStep(operands, bias, has_weight and is_layer, is_clip, of_products)
+    step = LinearStep(operands, bias, has_weight and is_layer, is_clip, of_products, weigher)
     weighs = least(incoming)
     if has_weight and is_layer:  # a layer makes features, but mixed gates (of heads) are still like weights
         weighs = min(weighs, Weighs.SIMILARITY)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
+from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, FullyConnected, LinearMap, MatrixProduct, SumOver
 from lrp3d.compute.plain import plain
 from lrp3d.operations import by_hand
 from lrp3d.operations.blocks import (
@@ -39,8 +39,10 @@ from lrp3d.operations.blocks import (
 from lrp3d.operations.copies import own_shape, shape_among
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
-from lrp3d.steps.graph import step_of
+from lrp3d.steps.graph import edge_of, step_of
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.operands import without_values
+from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
 
 # ----------------------------------------------------------------------------------------- which factor weighs
@@ -86,13 +88,20 @@ def _note(factor: int | None, reason: str) -> str:
 
 
 def weighed(
-    signal: Tensor, factor: Tensor | float, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False
+    signal: Tensor,
+    weight: Tensor,
+    factor: Tensor | float,
+    output: Tensor,
+    note: str,
+    nonnegative: bool = False,
+    gate: bool = False,
 ) -> Tensor:
-    """The `output` of weighting `signal` by a factor made of another signal; `signal` gets all relevance."""
+    """The `output` of weighting `signal` by a factor made of the signal `weight`; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
-    return attach(PassThrough(signal.shape, factor=factor), output, [signal], outgoing, note=note)
+    made_by = Weigher(edge_of(weight), weight.shape, Broadcast(output.shape))
+    return attach(PassThrough(signal.shape, factor=factor, weigher=made_by), output, [signal], outgoing, note=note)
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
@@ -119,7 +128,7 @@ def mul(input: Any, other: Any) -> Tensor:
     shapes = own_shape(input), own_shape(other)
     if weight_index is not None:
         signal, weight = (other, input) if weight_index == 0 else (input, other)
-        product = weighed(signal, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
+        product = weighed(signal, weight, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
     else:
         inputs, is_input = None, None
         if any(tracer.signals[x].is_input is not None for x in (input, other)):
@@ -203,7 +212,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
     factor = factor_of(other, torch.reciprocal)
-    result = weighed(input, factor, output, "the divisor is constant", nonnegative, gate=True)
+    result = weighed(input, other, factor, output, "the divisor is constant", nonnegative, gate=True)
     tracer = active_tracer()
     if (product := tracer.signals[input].product) is not None:  # such as a softmax that is divided by its sum last
         tracer.signals[result].product = product.divided(own_shape(other))
@@ -266,7 +275,12 @@ def contraction(
         for i in (0, 1)
         if i != weight_index
     ]
-    return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(weight_index, reason))
+    made_by = None
+    if weight_index is not None:
+        weight, other = factors[weight_index], without_values(factors[1 - weight_index])
+        made_by = Weigher(edge_of(weight), weight.shape, maps[weight_index], other)
+    note = _note(weight_index, reason)
+    return shares(output, summands, None, kind, nonnegative, is_layer=False, note=note, weigher=made_by)
 
 
 _MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv, torch.sparse.mm]

@@ -14,7 +14,7 @@ Any other model is refused with the reason, never approximated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
@@ -33,6 +33,7 @@ from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.frame_seeds import FrameSeeds as FrameSeeds
 from lrp3d.propagation.frame_seeds import FramesInColumns as FramesInColumns
 from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
+from lrp3d.propagation.frames_of_weights import frames_stay_apart
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.time_axis import time_steps
@@ -73,7 +74,22 @@ def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[Time
             raise NoFrameLogits(problem or _not_linear(step, names[0] if names else ""))
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
+    if weighing := _weighed_by_averages(output.grad_fn, averages):
+        raise NoFrameLogits(
+            f"'{weighing}' weighs by weights that are made of what was pooled over time, so that it is not linear in it"
+        )
     return list(averages.values())
+
+
+def _weighed_by_averages(root: Node, averages: Collection[Node]) -> str:
+    """The name of a product above the averages whose weight descends from them; empty if there is none."""
+    for node in downwards([root], averages.__contains__):
+        step = step_of(node)
+        if step is None or step.weigher is None or node in averages:
+            continue
+        if any(below in averages for below in downwards([step.weigher.edge[0]], averages.__contains__)):
+            return step.name
+    return ""
 
 
 def _of_frame_logits(node: Node, step: LinearStep, frames: int, batch: int) -> TimeAverage:
@@ -112,7 +128,10 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
         average = TimeAverage(node, step, axis)
         source_steps = time_steps(average.entries, batch)
         if average.in_order(source_steps):
-            return _Sought(average, mixed, problem)
+            if not (reason := frames_stay_apart(average, batch)):
+                return _Sought(average, mixed, problem)
+            problem = problem or reason
+            continue
         if weighs:
             continue
         if source_steps and all(map(all, source_steps)):
@@ -144,8 +163,8 @@ def _not_linear(step: Step, mixed: str) -> str:
     return (
         f"lrp3d finds no average over time between '{step.name}' ({step.operation}), {why}, and the logits: frames are "
         "pooled before it, or a class token, the last state or a maximum stands for the whole clip, or the average is "
-        "written in a way that lrp3d does not know; it knows mean, sum, pools, and attention with a single query, "
-        "along the axis of time"
+        "written in a way that lrp3d does not know; it knows mean, sum, pools, and attention of queries that come "
+        "from no single frame, along the axis of time"
     )
 
 
@@ -218,11 +237,10 @@ def frame_seeds(
     follows_classifier = [average.step.after_classifier for average in averages]
     if any(follows_classifier) and not (len(averages) == 1 and all(follows_classifier)):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
-    if any(len(average.features) != len(record.output) for average in averages):
-        raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
     check_clock(averages)
     seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
-    if all(follows_classifier) and _adds_up(record.output, averages[0]):
+    by_clip = len(averages[0].features) == len(record.output)  # heads that are folded into the batch are turned alone
+    if all(follows_classifier) and by_clip and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
             _orient(seeds, chosen.of(record.output))

@@ -78,24 +78,36 @@ def spreads(step: Step) -> bool:
 
 
 def spread_down(
-    edge: Edge, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
+    edge: Edge,
+    r: Tensor,
+    is_end: Callable[[Step], bool],
+    mixing: dict[Node, Cost] | None = None,
+    into_weights: bool = False,
 ) -> list[tuple[Tensor, Step]]:
     """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
 
     Steps through which nothing can be handed in equal parts are ends as well, as are nodes that nobody knows. With
-    `mixing`, only the summand of a sum that mixes positions least gets it.
+    `mixing`, only the summand of a sum that mixes positions least gets it. With `into_weights`, signals that weigh
+    others get it as well, which a softmax may have made.
     """
 
     def below_steps(node: Node) -> list[Node]:
         step = step_of(node)
-        return [] if step is not None and is_end(step) else parents(node)
+        if step is not None and is_end(step):
+            return []
+        weigher = None if step is None or not into_weights else step.weigher
+        return parents(node) + ([] if weigher is None else [weigher.edge[0]])
 
     def below(node: Node, number: int, r: Tensor) -> list[tuple[Edge, Tensor]] | None:
         step = step_of(node)
         parts = _in_equal_parts(node, number, r, is_end, mixing)
+        if into_weights and isinstance(step, Unsupported) and step.made_of:
+            parts = [part.spread(r) for part in step.made_of]
         if parts is None:
             return None
         branches = with_edges(node, parts)
+        if into_weights and step is not None and step.weigher is not None:
+            branches.append((step.weigher.edge, step.weigher.spread(r)))
         halved = isinstance(step, Halves) or (isinstance(step, LinearStep) and not _is_sum(step))
         if mixing is not None and halved and len(branches) > 1:
             return [min(branches, key=lambda branch: mixing[branch[0][0]])]

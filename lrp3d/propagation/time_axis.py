@@ -57,8 +57,8 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
         return [torch.eye(entries.number, dtype=torch.bool, device="cpu")[i].tolist() for i in numbers_of]
     has_time_axis = time_axis_test(batch)
     mixing = paths_that_mix_least(entries.edge[0], has_time_axis)
-    orders = _orders(entries.edge[0], batch, has_time_axis)
-    if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing, orders)):
+    of_layers = orders(entries.edge[0], batch, has_time_axis)
+    if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing, of_layers)):
         return [source_steps[i] for i in numbers_of]
     masks = []
     for i in numbers_of:
@@ -66,7 +66,7 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
         seed.narrow(entries.axis, i, 1).fill_(1)
         masks.append(
             [
-                _over_time(r != 0, batch, step, orders.get(step))
+                _over_time(r != 0, batch, step, of_layers.get(step))
                 for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)
             ]
         )
@@ -92,7 +92,7 @@ def _by_labels(
     batch: int,
     has_time_axis: Callable[[Step], bool],
     mixing: dict[Node, Cost],
-    orders: dict[Step, Tensor],
+    of_layers: dict[Step, Tensor],
 ) -> list[list[bool]]:
     """The same for many entries at once: each carries its number down. Empty where an operation mixes numbers."""
     device = entries.values.device
@@ -110,7 +110,7 @@ def _by_labels(
             return []
         mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
-        steps = [_over_time(number == i, batch, step, orders.get(step)) for i in range(entries.number)]
+        steps = [_over_time(number == i, batch, step, of_layers.get(step)) for i in range(entries.number)]
         if positions is not None and positions.shape[2] != steps[0].shape[1]:
             return []
         positions = torch.stack(steps) if positions is None else positions | torch.stack(steps)
@@ -125,21 +125,21 @@ def _shape_has_time_axis(step: Step) -> bool:
     return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
 
 
-def _orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Tensor]:
+def orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Tensor]:
     """For layers whose batch (t b) does not have the frames of a clip together, the order in which it would have.
 
     Where the first layers have frames in the batch, `frame_order` holds these against the clip.
     """
     if batch < 2 or all(len(layer.shape) == 4 for layer in first_layers(root)):
         return {}
-    clips, orders = ClipOrder(batch), dict[Step, Tensor]()
+    clips, found = ClipOrder(batch), dict[Step, Tensor]()
     for node in downwards([root], lambda node: (step := step_of(node)) is not None and has_time_axis(step)):
         step = step_of(node)
         if isinstance(step, LinearStep) and has_time_axis(step) and len(step.shape) == 4 and not step.shape[0] % batch:
             axis = clips.of(node, 1)
             if axis.dim == 0 and not axis.is_sorted:
-                orders[step] = axis.numbers.argsort(stable=True)
-    return orders
+                found[step] = axis.numbers.argsort(stable=True)
+    return found
 
 
 def _over_time(mask: Tensor, batch: int, step: Step, order: Tensor | None = None) -> Tensor:
@@ -150,17 +150,27 @@ def _over_time(mask: Tensor, batch: int, step: Step, order: Tensor | None = None
     """
     if isinstance(step, ClipInput) and step.layout is not None and step.layout.has_time:
         return step.layout.frames(mask[None].float(), batch)[0] > 0
-    if not _shape_has_time_axis(step) or (mask.dim() == 4 and len(mask) % batch):
+    if not shape_says_time(step, batch):
         others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]
         parts = [part for axes in others if not bool((part := mask.any(axes)).all())]
         return (parts[0] if len(parts) == 1 else mask.new_ones(1)).expand(batch, -1)
-    if mask.dim() in (3, 5):
-        places = mask.movedim(2, 1)
+    return by_time_step(mask, batch, order).any(2)
+
+
+def shape_says_time(step: Step, batch: int) -> bool:
+    """Whether the shape of what a layer makes says where time is."""
+    return _shape_has_time_axis(step) and not (len(step.shape) == 4 and step.shape[0] % batch)
+
+
+def by_time_step(x: Tensor, batch: int, order: Tensor | None = None) -> Tensor:
+    """The values (b, t, ...) of each time step of what a layer makes."""
+    if x.dim() in (3, 5):
+        places = x.movedim(2, 1)
         if len(places) % batch:  # clips and places of a picture in one axis
-            return places.transpose(0, 1).flatten(1).any(1).expand(batch, -1)
-        return torch.unflatten(places, 0, (batch, -1)).transpose(1, 2).flatten(2).any(2)
-    clip_by_clip = mask if order is None else mask[order.to(mask.device)]
-    return torch.unflatten(clip_by_clip, 0, (batch, -1)).flatten(2).any(2)
+            return places.transpose(0, 1).flatten(1).expand(batch, -1, -1)
+        return torch.unflatten(places, 0, (batch, -1)).transpose(1, 2).flatten(2)
+    clip_by_clip = x if order is None else x[order.to(x.device)]
+    return torch.unflatten(clip_by_clip, 0, (batch, -1)).flatten(2)
 
 
 def time_axis_test(batch: int) -> Callable[[Step], bool]:

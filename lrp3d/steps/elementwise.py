@@ -11,6 +11,7 @@ from lrp3d.compute.maps import sum_to_shape
 from lrp3d.rules import InHalves, Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
+from lrp3d.steps.weigher import Weigher
 
 
 class Elementwise(Step):
@@ -41,13 +42,22 @@ class PassThrough(Elementwise):
         linear: whether the operation is linear.
         shifts: whether it adds a constant.
         factor: what it multiplies by, or anything with the same signs, which may turn what speaks for a class round.
+        weigher: the signal that it multiplies or divides by, if it is one.
     """
 
-    def __init__(self, shape: torch.Size, linear: bool = False, shifts: bool = False, factor: Tensor | float = 1.0):
+    def __init__(
+        self,
+        shape: torch.Size,
+        linear: bool = False,
+        shifts: bool = False,
+        factor: Tensor | float = 1.0,
+        weigher: Weigher | None = None,
+    ):
         self.input_shape = shape
         self.linear = linear
         self.shifts = shifts
         self.factors = [factor]
+        self.weigher = weigher
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""

@@ -12,6 +12,7 @@ from lrp3d.layout import Layout
 from lrp3d.rules import Identity, Rule
 from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.step import Step
+from lrp3d.steps.weigher import Weigher
 
 
 class _Constant(Rule):
@@ -56,10 +57,17 @@ class ConstantOutput(Step):
 
 
 class Unsupported(Step):
-    """An operation without a rule; kept in the graph so that it is refused only if relevance would reach it."""
+    """An operation without a rule; kept in the graph so that it is refused only if relevance would reach it.
 
-    def __init__(self, advice: str):
+    Args:
+        advice: one sentence that says why, or what to do.
+        made_of: for each input that descends from the clip, how it goes into the output, so that where weights come
+            from can be followed; empty where nobody knows.
+    """
+
+    def __init__(self, advice: str, made_of: Sequence[Weigher] = ()):
         self.advice = advice
+        self.made_of: Sequence[Weigher] = made_of
 
     @property
     def problem(self) -> str:

@@ -21,6 +21,7 @@ from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.shares import PreparedShares, distribute, prepared
 from lrp3d.steps.step import Step
 from lrp3d.steps.summands import ElementwiseShare
+from lrp3d.steps.weigher import Weigher
 
 
 class LinearStep(Step):
@@ -34,6 +35,7 @@ class LinearStep(Step):
         weighted: whether it is a layer with a weight.
         in_range: whether the valid range of all inputs is known, so that they are still the clip.
         of_products: whether it sums values that another signal weighs, or that two signals made by a product.
+        weigher: the other signal, where that is the weight.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class LinearStep(Step):
         weighted: bool = False,
         in_range: bool = False,
         of_products: bool = False,
+        weigher: Weigher | None = None,
     ):
         self.operands: list[PreparedOperand] = operands
         self.bias = bias
         self.weighted = weighted
         self.in_range = in_range
         self.of_products = of_products
+        self.weigher = weigher
         self.prepared: PreparedShares = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
         self._preparing = threading.Lock()
@@ -111,7 +115,7 @@ class LinearStep(Step):
 
     def under(self, rule: Rule) -> LinearStep:
         """The same operation under another rule."""
-        step = LinearStep(self.operands, self.bias, self.weighted, self.in_range, self.of_products)
+        step = LinearStep(self.operands, self.bias, self.weighted, self.in_range, self.of_products, self.weigher)
         step.site, step.position = self.site, self.position
         step.assign_rule(rule)
         return step

@@ -18,6 +18,7 @@ from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.rules import Identity, Rule, opposed
 from lrp3d.steps.lazy_relevance import LazyRelevance
+from lrp3d.steps.weigher import Weigher
 
 GRADIENT = "takes gradients inside the forward, where gradients are relevance; explain the model without that step"
 
@@ -78,6 +79,8 @@ class Step:
     position: Position | None = None
     """Set once by the audit, when the run is over."""
     rule: Rule | None = None
+    weigher: Weigher | None = None
+    """The signal that weighs the input, where the operation is a product of two signals."""
 
     @property
     def name(self) -> str:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lrp3d.compute.maps import Broadcast
 from lrp3d.layout import Layout
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.ends import ClipInput, Unsupported
-from lrp3d.steps.graph import downwards, step_of
+from lrp3d.steps.graph import downwards, edge_of, step_of
 from lrp3d.steps.step import Rearrangement, Relevance, Site, Step, Token
+from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.first_states import FirstStates
@@ -172,8 +174,15 @@ class Recorder:
 
     def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], signal: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
-        signal = Signal() if signal is None else signal
-        return map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(signal)), output)
+        known = Signal() if signal is None else signal
+
+        def refused(t: Tensor) -> Tensor:
+            # Values of as many positions (a softmax of scores) belong to the same ones.
+            alike = all(x.shape == t.shape for x in signals)
+            made_of = [Weigher(edge_of(x), x.shape, Broadcast(t.shape)) for x in signals] if alike else []
+            return self.attach(Unsupported(advice, made_of), t.detach(), signals, replace(known))
+
+        return map_floats(refused, output)
 
     def note_probabilities(self, output: Tensor, x: Tensor) -> Tensor:
         """Remember that the last step made probabilities `output` of the signal `x`."""
