@@ -74,7 +74,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/time_average.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
-    "lrp3d/propagation/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
+    "lrp3d/steps/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/propagation/channels.py": ("tests/test_layers.py",),
     "lrp3d/operations/sampling.py": ("tests/operations/test_computed_places.py",),

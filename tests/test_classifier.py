@@ -310,10 +310,87 @@ def test_a_classifier_may_be_one_sum_for_each_class(name, contrastive):
     torch.testing.assert_close(by_hand.relevance, product.relevance, rtol=1e-9, atol=1e-12)
 
 
-def test_weights_of_frames_are_no_classifier():
-    """A window over frame logits weighs all classes alike, so nothing is held against its negative."""
-    window = torch.tensor([0.1, 0.4, 0.4, 0.1], dtype=torch.float64)
+KEPT = torch.tensor([True, True, False, True, True])
+
+
+def written_over(products):
+    """Products, of which the model writes zeros over some."""
+    products[..., ~KEPT] = 0
+    return products
+
+
+def with_zeros(products):
+    products *= KEPT
+    return products
+
+
+def products_of(f, w):
+    return f[:, :, None] * w
+
+
+WRITTEN_OUT = {
+    "class by class": (lambda f, w: f @ w.T, lambda f, w: torch.stack([(f * v).sum(-1) for v in w], -1)),
+    "class by class, by means": (lambda f, w: f @ w.T / 5, lambda f, w: torch.stack([(f * v).mean(-1) for v in w], -1)),
+    "a lone logit": (lambda f, w: f @ w[:1].T, lambda f, w: (f * w[0]).sum(-1, keepdim=True)),
+    "mean": (lambda f, w: f @ w.T / 5, lambda f, w: products_of(f, w).mean(-1)),
+    "masked_fill": (lambda f, w: f @ (w * KEPT).T, lambda f, w: products_of(f, w).masked_fill(~KEPT, 0).sum(-1)),
+    "where": (lambda f, w: f @ (w * KEPT).T, lambda f, w: torch.where(KEPT, products_of(f, w), 0.0).sum(-1)),
+    "index": (lambda f, w: f @ (w * KEPT).T, lambda f, w: products_of(f, w)[..., KEPT].sum(-1)),
+    "classes in another order": (
+        lambda f, w: f @ w[[2, 1, 0, 3]].T,
+        lambda f, w: products_of(f, w)[:, :, [2, 1, 0, 3]].sum(-1),
+    ),
+    "written in place": (lambda f, w: f @ (w * KEPT).T, lambda f, w: written_over(products_of(f, w)).sum(-1)),
+    "multiplied in place": (lambda f, w: f @ (w * KEPT).T, lambda f, w: with_zeros(products_of(f, w)).sum(-1)),
+    "slice": (lambda f, w: f[..., :3] @ w[:, :3].T, lambda f, w: products_of(f, w)[..., :3].sum(-1)),
+    "transposed": (lambda f, w: f @ w.T, lambda f, w: products_of(f, w).transpose(2, 3).contiguous().sum(2)),
+    "frames in the batch": (
+        lambda f, w: f @ w.T,
+        lambda f, w: products_of(f, w).flatten(0, 1).sum(-1).unflatten(0, (len(f), -1)),
+    ),
+    "a number for all": (lambda f, w: f @ w.T / -2, lambda f, w: (products_of(f, w) / -2).sum(-1)),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_a_classifier_is_found_whatever_is_done_with_its_products_before_their_sum(name, contrastive):
     clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    model = Head(lambda f, w: ((f @ w.T) * window[:, None]).sum(1, keepdim=True))
+    product, by_hand = (lrp3d.explain(Head(head), clip, 0, contrastive=contrastive) for head in WRITTEN_OUT[name])
+    torch.testing.assert_close(by_hand.logits, product.logits)
+    torch.testing.assert_close(by_hand.relevance, product.relevance, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(by_hand.matrix, product.matrix, rtol=1e-9, atol=1e-12)
+    assert any("Contrastive" in entry.rule for entry in by_hand.ledger) == contrastive
+
+
+def test_a_classifier_that_is_the_average_over_time_as_well_has_the_same_rows():
+    """Only for the clip's own map it makes a difference whether frames are averaged beside channels or after them."""
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    heads = (lambda f, w: f @ w.T / 5, lambda f, w: products_of(f, w).mean((1, 3))[:, None])
+    product, by_hand = (lrp3d.explain(Head(head), clip, 0) for head in heads)
+    torch.testing.assert_close(by_hand.matrix, product.matrix, rtol=1e-9, atol=1e-12)
+
+
+def test_features_that_a_mask_of_truth_values_selects_are_summed():
+    net = PooledHead(lambda f, w: torch.cat([(f * KEPT).sum(1, keepdim=True), f @ w.T], 1))
+    assert lrp3d.explain(net, CLIPS, 0, temporal=False).conservation.max() < 1e-9
+
+
+WINDOW = torch.tensor([0.1, 0.4, 0.4, 0.1], dtype=torch.float64)
+OF_FRAMES = {
+    "sum": lambda logits: (logits * WINDOW[:, None]).sum(1, keepdim=True),
+    "mean": lambda logits: (logits * WINDOW[:, None]).mean(1, keepdim=True),
+    "frames last": lambda logits: (logits.mT * WINDOW).sum(2)[:, None],
+    "learned": lambda logits: (logits.mT * nn.Parameter(WINDOW)).sum(2)[:, None],
+    "without the first": lambda logits: (logits * WINDOW[:, None])[:, 1:].sum(1, keepdim=True),
+    "masked": lambda logits: (logits * WINDOW[:, None]).masked_fill(WINDOW[:, None] > 0.3, 0).sum(1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("name", OF_FRAMES)
+def test_weights_of_frames_are_no_classifier(name):
+    """A window over frame logits weighs all classes alike, so nothing is held against its negative."""
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = Head(lambda f, w: OF_FRAMES[name](f @ w.T))
     ledger = lrp3d.explain(model, clip, 1, temporal=False).ledger
     assert [entry.layer for entry in ledger if "Contrastive" in entry.rule] == ["matmul"]

@@ -7,7 +7,7 @@ from torch import nn
 
 import lrp3d
 from lrp3d.propagation import time_axis
-from lrp3d.propagation.spread_down import spread_down
+from lrp3d.steps.spread_down import spread_down
 
 
 class Detector(Net):

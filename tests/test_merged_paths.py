@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import lrp3d
-from lrp3d.propagation import spread_down
+from lrp3d.steps import spread_down
 
 MERGES = 20
 

@@ -156,14 +156,13 @@ def _is_zero_state(signal: Tensor, factor: Any) -> bool:
 def _note_factors(signal: Tensor, factor: Tensor, product: Tensor) -> None:
     """Notes what a product was made of, if its sum may be a layer: one output for each vector of weights.
 
-    So it is if a constant multiplied copies of the signal along an axis, or if it is the vector of a single output, and
-    the signal the features (b, c) of clips. Of features with more axes, a vector may as well weigh frames or places.
+    So it is if a constant multiplied copies of the signal along an axis, or if it is the vector of a single output.
     """
     of_signal, of_factor = (shape_among(x, product.dim()) for x in (signal, factor))
     has_copies = any(size == 1 < of_weight for size, of_weight in zip(of_signal, of_factor, strict=True))
-    is_vector = product.dim() == 2 and of_factor[0] == 1 and of_factor[1] > 1 and not all_alike(factor)
+    is_vector = product.dim() > 1 and of_factor[0] == 1 and factor.numel() > 1 and not all_alike(factor)
     if has_copies or is_vector:
-        active_tracer().signals[product].scaled = Scaled(signal, factor.detach())
+        active_tracer().signals[product].scaled = Scaled(signal, factor.detach().to(product.dtype))
 
 
 def _masked(product: Tensor, factor: Any) -> Tensor:
@@ -364,9 +363,13 @@ def all_alike(weights: Tensor) -> bool:
     if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
         return False
     values = weights.flatten()
-    alike, answers = (values == values[0]).all(), active_tracer().answers
-    # A replay has to do as the pass did, so it looks as well, which makes it wait for the device.
-    return bool(alike) if answers.over else answers(alike)
+    return looked_at((values == values[0]).all())
+
+
+def looked_at(question: Tensor) -> bool:
+    """Whether a tensor of one value is true; a replay, which has to do as the pass did, waits for the device."""
+    answers = active_tracer().answers
+    return bool(question) if answers.over else answers(question)
 
 
 @register_operation(Tensor.__rmatmul__)

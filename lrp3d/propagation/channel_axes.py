@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import Convolution, FullyConnected, MatrixProduct, Scale
 from lrp3d.layout import usual_channel_axis
 from lrp3d.motion.moved import kind
 from lrp3d.propagation.axes import Axes, Axis
@@ -37,20 +35,4 @@ def _dim(step: Step) -> int | None:
         return step.layout.groups.index("c") if step.layout is not None and "c" in step.layout.groups else None
     if isinstance(step, RecurrentOutput):
         return len(step.shape) - 1
-    return _made(step) if isinstance(step, LinearStep) and step.weighted and step.operands else None
-
-
-def _made(step: LinearStep) -> int | None:
-    """The axis that a layer makes with its weights; None for a layer that has a weight for each value."""
-    map, axes = step.operands[0].map, len(step.shape)
-    if isinstance(map, (Convolution, Scale)):
-        return 1
-    if isinstance(map, FullyConnected):
-        return axes - 1
-    if isinstance(map, MatrixProduct):
-        return axes - 1 if map.left else axes - 2
-    if isinstance(map, Einsum):
-        of_input, _, of_output = map.letters
-        new = [letter for letter in of_output if letter not in of_input]
-        return of_output.index(new[0]) if len(new) == 1 else None
-    return None
+    return step.new_axis if isinstance(step, LinearStep) else None

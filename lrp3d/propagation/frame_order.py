@@ -15,13 +15,13 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.propagation.first_layers import FirstLayer, first_layers
-from lrp3d.propagation.spread_down import spread_down
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.time_axis import time_axis_test
 from lrp3d.steps.elementwise import Elementwise
 from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.spread_down import spread_down
 from lrp3d.steps.step import Step
 from lrp3d.steps.torch_nodes import moves
 from lrp3d.twin.trace import Trace

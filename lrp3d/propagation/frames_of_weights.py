@@ -13,11 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrp3d.propagation.spread_down import spread_down
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.time_axis import by_time_step, orders, shape_says_time, time_axis_test
 from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import downwards, step_of
+from lrp3d.steps.spread_down import spread_down
 from lrp3d.values import in_widest_type
 
 NEGLIGIBLE = 1e-4

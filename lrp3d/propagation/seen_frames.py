@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.propagation.first_layers import FirstLayer, first_layers
-from lrp3d.propagation.spread_down import spread_down
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Edge, downwards, step_of
+from lrp3d.steps.spread_down import spread_down
 from lrp3d.steps.torch_nodes import picks
 from lrp3d.twin.trace import Trace
 

@@ -16,10 +16,10 @@ from lrp3d.compute.maps import Convolution
 from lrp3d.propagation.clip_order import ClipOrder
 from lrp3d.propagation.entry_order import OF_EACH_CLIP
 from lrp3d.propagation.first_layers import first_layers
-from lrp3d.propagation.spread_down import Cost, paths_that_mix_least, spread_down
 from lrp3d.steps.ends import ClipInput, Unsupported
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.spread_down import Cost, paths_that_mix_least, spread_down
 from lrp3d.steps.step import Step
 from lrp3d.steps.torch_nodes import picks_by_clip
 from lrp3d.transfer import numbers

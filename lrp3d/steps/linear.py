@@ -12,7 +12,8 @@ from typing import cast
 
 from torch import Tensor
 
-from lrp3d.compute.maps import Broadcast, Scale
+from lrp3d.compute.einsum import Einsum
+from lrp3d.compute.maps import Broadcast, Convolution, FullyConnected, MatrixProduct, Scale
 from lrp3d.compute.plain import is_plain
 from lrp3d.rules import Epsilon, Identity, Rule, SameSign, ZBeta, ZPlus
 from lrp3d.steps.factor import Released, all_are_kept
@@ -66,6 +67,24 @@ class LinearStep(Step):
         if self.of_products:
             return True
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
+
+    @property
+    def new_axis(self) -> int | None:
+        """The axis (channels) that a layer makes with its weights; None for one that has a weight for each value."""
+        if not self.weighted or not self.operands:
+            return None
+        map, axes = self.operands[0].map, len(self.shape)
+        if isinstance(map, (Convolution, Scale)):
+            return 1
+        if isinstance(map, FullyConnected):
+            return axes - 1
+        if isinstance(map, MatrixProduct):
+            return axes - 1 if map.left else axes - 2
+        if isinstance(map, Einsum):
+            of_input, _, of_output = map.letters
+            new = [letter for letter in of_output if letter not in of_input]
+            return of_output.index(new[0]) if len(new) == 1 else None
+        return None
 
     @property
     def hands_on_all(self) -> bool:

@@ -9,7 +9,7 @@ leaves out a final softmax, `ranges` finds the range of valid inputs, `same_logi
 what the model itself says of each clip, `digest` gives a network a short name by its modules and weights, and
 `random_state` keeps the caller's random generators as they were. `audit` checks the graph afterwards: every node must
 be a step or only move values, and every step gets its rule from the composite, once `classifier` has found the
-classifier and which way its outputs enter the logits.
+classifier, which `weighed_sums` recognises where it is written out, and which way its outputs enter the logits.
 
 This folder may import composites, layers, tracing, steps and what is below them. Propagation and the calls of the user
 import it.

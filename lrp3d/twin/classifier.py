@@ -22,7 +22,6 @@ from lrp3d.steps.graph import (
     edge_of,
     handed_down,
     is_classifier,
-    is_weighted,
     parents,
     step_of,
     through_torch,
@@ -33,6 +32,7 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.over_axes import OverAxes
 from lrp3d.steps.proportional import Proportional
 from lrp3d.steps.step import Position, Step
+from lrp3d.twin.weighed_sums import is_layer
 
 TWO_SIDES = (
     "the classes that are held against each other are two sides of one output of {name!r}, so that what speaks for one "
@@ -52,7 +52,10 @@ def positions_of(output: Tensor) -> tuple[dict[Step, Position], list[str]]:
     Returns:
         The positions, and the names of classifiers if some ways to the clip lead through several of them.
     """
-    last = {node for node in downwards([output.grad_fn], is_weighted) if is_weighted(node)}
+    last: set[Node] = set()
+    for node in downwards([output.grad_fn], last.__contains__):  # which looks below a node after this body
+        if is_layer(node):
+            last.add(node)
     nested: list[str] = []
     upper = {node for node in last if len(last) > 1 and not last.isdisjoint(downwards(parents(node)))}
     if upper:  # logits that are refined by further layers: the lowest of them, if all ways lead through it
@@ -65,7 +68,8 @@ def positions_of(output: Tensor) -> tuple[dict[Step, Position], list[str]]:
     nodes = list(downwards([output.grad_fn], last.__contains__))
     steps = {step: node in last for node in nodes if (step := step_of(node)) is not None}
     found = {
-        step: Position(step.in_range, is_last, bool(last) and not step.weighted) for step, is_last in steps.items()
+        step: Position(step.in_range, is_last, bool(last) and not (is_last or step.weighted))
+        for step, is_last in steps.items()
     }
     return found, nested
 

@@ -27,7 +27,8 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.over_axes import OverAxes
 from lrp3d.steps.step import Step
 from lrp3d.steps.writes import Written
-from lrp3d.tracing.advice import FOREIGN
+
+UNKNOWN = "is no operation that anybody knows"
 
 
 class Cost(NamedTuple):
@@ -100,7 +101,9 @@ def spread_down(
 
     def below(node: Node, number: int, r: Tensor) -> list[tuple[Edge, Tensor]] | None:
         step = step_of(node)
-        parts = _in_equal_parts(node, number, r, is_end, mixing)
+        if step is not None and is_end(step):
+            return None
+        parts = _in_equal_parts(node, number, r, mixing)
         if into_weights and isinstance(step, Unsupported) and step.made_of:
             parts = [part.spread(r) for part in step.made_of]
         if parts is None:
@@ -115,14 +118,32 @@ def spread_down(
 
     height = {node: i for i, node in enumerate(mixing)} if mixing else upwards(edge[0], below_steps)
     found = handed_down(edge, r, height, below)
-    ends = [(r, Unsupported(FOREIGN) if is_opaque(node) else step_of(node)) for r, node in found]
+    ends = [(r, Unsupported(UNKNOWN) if is_opaque(node) else step_of(node)) for r, node in found]
     known = [(r, step) for r, step in ends if step is not None]
     # A constant branch says nothing about time if there is another path down.
     return [end for end in known if not isinstance(end[1], ConstantOutput)] or known
 
 
+def sees_channels(edge: Edge, r: Tensor, answer: Callable[[Tensor], bool] = bool) -> bool:
+    """Whether the values that `r` marks at an edge come from several channels of the layers below.
+
+    So do the inputs of a layer that is written as a product and its sum; frames or places that are weighed come from a
+    single one.
+
+    Args:
+        edge: where the values are.
+        r: not zero at those that are meant.
+        answer: says whether a tensor of one value is true.
+    """
+    for at_layer, step in spread_down(edge, r, lambda step: step.weighted):
+        axis = step.new_axis if isinstance(step, LinearStep) else None
+        if axis is not None and answer((at_layer != 0).movedim(axis, 0).flatten(1).any(1).sum() > 1):
+            return True
+    return False
+
+
 def _in_equal_parts(
-    node: Node, number: int, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None
+    node: Node, number: int, r: Tensor, mixing: dict[Node, Cost] | None
 ) -> Sequence[Tensor | None] | None:
     """What each input of a node gets of `r`, at its output of that number; None where nothing is handed on."""
     step = step_of(node)
@@ -136,7 +157,7 @@ def _in_equal_parts(
         return [None if part is None else part[0] for part in step.relevance(r[None])]
     if isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
         return _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])
-    if isinstance(step, LinearStep) and not is_end(step):
+    if isinstance(step, LinearStep):
         return [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
     return None
 
