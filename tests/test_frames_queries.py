@@ -178,6 +178,26 @@ class Tokens(Flattened):
         return self.answer((frames * weights) @ values)
 
 
+class TokensOfPlaces(Tokens):
+    """The frames of one place stand together."""
+
+    def features(self, x):
+        return x.permute(0, 3, 4, 2, 1).flatten(1, 3)  # (b, h w t, c)
+
+    def frame(self, clip, i):
+        frames = self.trunk(clip).shape[2]
+        x = self.features(self.trunk(clip))
+        return self.answer((frames * self.weights(x)[:, :, i::frames]) @ self.value(x)[:, i::frames])
+
+
+class TokensByEinsum(Tokens):
+    pooled = Einstein.pooled
+
+
+class TokensBatched(Tokens):
+    pooled = Batched.pooled
+
+
 class Logits(Queries):
     """Every frame is classified, and queries weigh its logits."""
 
@@ -193,7 +213,8 @@ class Logits(Queries):
 
 
 NETS = [Queries, Batched, Einstein, ProductAndSum, Flattened, Scores, FromTheMean, Resampled, OfClasses]
-NETS += [OfClassesInTurn, Dotted, Multihead, MultiheadClipsSecond, MultiheadWithWeights, Tokens, Logits]
+NETS += [OfClassesInTurn, Dotted, Multihead, MultiheadClipsSecond, MultiheadWithWeights, Tokens, TokensByEinsum]
+NETS += [TokensBatched, TokensOfPlaces, Logits]
 
 
 @pytest.mark.parametrize("contrastive", [True, False])

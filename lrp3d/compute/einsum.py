@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute.linear_map import LinearMap, of_every_entry
+from lrp3d.compute.linear_map import LinearMap, grouped, of_every_entry
 from lrp3d.compute.terms import Weight
 
 
@@ -106,3 +106,18 @@ class Einsum(LinearMap):
         of_input, of_weight, of_output = self.letters
         equation = f"{of_input},{of_weight}->{of_output}{of_input[axis]}"
         return of_every_entry(lambda a, v: torch.einsum(equation, a, v), axis, shape[axis])
+
+    def of_groups(self, shape: torch.Size, axis: int, groups: Tensor) -> LinearMap | None:
+        """One sum for each group, of the size of the output; single entries would be as many of these."""
+        of_input, of_weight, of_output = self.letters
+        entry = of_input[axis]
+        group = next(letter for letter in string.ascii_letters if letter not in self.equation)
+        left, right = (letters.replace(entry, group + entry) for letters in (of_input, of_weight))
+        of_weights = of_weight.index(entry) - len(of_weight)
+
+        def sums(a: Tensor, v: Tensor) -> Tensor:
+            return torch.einsum(
+                f"{left},{right}->{of_output}{group}", grouped(a, axis, groups), grouped(v, of_weights, groups)
+            )
+
+        return of_every_entry(sums, axis, len(groups))

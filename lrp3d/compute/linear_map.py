@@ -93,6 +93,18 @@ class LinearMap:
         """
         return None
 
+    def of_groups(self, shape: torch.Size, axis: int, groups: Tensor) -> LinearMap | None:
+        """What each of several groups of entries of an axis, were it all of them, would add to a sum over that axis.
+
+        None where `without_time` and a mean over each group are no more work.
+
+        Args:
+            shape: of the input.
+            axis: the axis, counted from the end.
+            groups: (groups, entries), all of one size.
+        """
+        return None
+
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Counts the inputs of each output; `ones` is one at every real input."""
         return self(ones, torch.ones_like(w) if isinstance(w, Tensor) else 1.0)
@@ -120,9 +132,9 @@ def of_every_entry(contributions: Callable[[Tensor, Any], Tensor], axis: int, nu
     """What each entry, were it all entries, would add to a sum over an axis that a weight shares with the input.
 
     Args:
-        contributions: of every entry, (*output, entries), as a function of input and weight.
+        contributions: of every entry, or group of entries, (*output, entries), as a function of input and weight.
         axis: where the result has the entries, counted from the end.
-        number: of entries.
+        number: of entries, or of groups.
     """
 
     def function(a: Tensor, v: Any) -> Tensor:
@@ -130,6 +142,15 @@ def of_every_entry(contributions: Callable[[Tensor, Any], Tensor], axis: int, nu
         return each.reshape(*each.shape, *[1] * (-1 - axis))
 
     return Bilinear(function)
+
+
+def grouped(x: Tensor, axis: int, groups: Tensor) -> Tensor:
+    """The entries of a negative axis by their groups (groups, entries), which are one more axis before it.
+
+    >>> grouped(torch.tensor([[1, 2, 3, 4]]), -1, torch.tensor([[0, 2], [1, 3]])).tolist()
+    [[[1, 3], [2, 4]]]
+    """
+    return torch.unflatten(x.index_select(axis, groups.flatten().to(x.device)), axis, tuple(groups.shape))
 
 
 def channelwise(b: Tensor, output: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers, matmul
-from lrp3d.compute.linear_map import LinearMap, of_every_entry, sum_to_shape
+from lrp3d.compute.linear_map import LinearMap, grouped, of_every_entry, sum_to_shape
 from lrp3d.compute.plain import is_plain
 from lrp3d.compute.terms import Weight
 
@@ -132,3 +132,12 @@ class MatrixProduct(LinearMap):
             return rows.unsqueeze(-2) * columns.mT.unsqueeze(-3)
 
         return of_every_entry(products, axis, shape[axis])
+
+    def of_groups(self, shape: torch.Size, axis: int, groups: Tensor) -> LinearMap | None:
+        """One product for each group, of the size of the output; single entries would be as many of these."""
+
+        def products(a: Tensor, v: Tensor) -> Tensor:
+            rows, columns = (a, v) if self.left else (v, a)  # (..., n, k) and (..., k, m)
+            return torch.einsum("...nge,...gem->...nmg", grouped(rows, -1, groups), grouped(columns, -2, groups))
+
+        return of_every_entry(products, axis, len(groups))

@@ -286,15 +286,25 @@ def _frame_by_frame(
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
     """The same average without time: features of every frame."""
     operand = average.step.operands[0]
-    map, w = operand.map.without_time(average.features.shape, average.axis), operand.w.value
+    map = _without_time(average, operand.map, operand.w.value)
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
-    if average.matrix is not None:
-        of_frames = _of_frames(map, average.axis, average.matrix)
-        map = Bilinear(of_frames) if isinstance(w, Tensor) else Average(lambda x: of_frames(x, 1.0))
-    pooled = Operand(average.features, map, w, operand.w.nonnegative)
+    pooled = Operand(average.features, map, operand.w.value, operand.w.nonnegative)
     with record.tracer, torch._C.DisableTorchFunction(), torch.no_grad():
         return shares(pooled.apply(average.features.to(average.step.dtype)), [pooled], is_layer=False)
+
+
+def _without_time(average: TimeAverage, map: LinearMap, w: Weight) -> LinearMap | None:
+    """The map of an average without time, whose entries may be tokens of frames."""
+    shape, axis, matrix = average.features.shape, average.axis, average.matrix
+    if matrix is None:
+        return map.without_time(shape, axis)
+    if (of_groups := map.of_groups(shape, axis, matrix.nonzero()[:, 1].view(len(matrix), -1))) is not None:
+        return of_groups
+    if (of_tokens := map.without_time(shape, axis)) is None:
+        return None
+    of_frames = _of_frames(of_tokens, axis, matrix)
+    return Bilinear(of_frames) if isinstance(w, Tensor) else Average(lambda x: of_frames(x, 1.0))
 
 
 def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor, Weight], Tensor]:
