@@ -74,6 +74,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/time_average.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/frames_of_weights.py": ("tests/test_frames_queries.py",),
+    "lrp3d/twin/weighed_sums.py": ("tests/test_classifier.py",),
     "lrp3d/steps/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/propagation/channels.py": ("tests/test_layers.py",),

@@ -212,9 +212,18 @@ class Logits(Queries):
         return (x.shape[1] * self.weights(x)[:, :, i, None] * self.fc(self.value(x))[:, None, i]).mean(1)
 
 
+class LogitsOfHeads(Logits):
+    """Queries that are folded into the batch, as heads are."""
+
+    def pooled(self, x):
+        logits = self.fc(self.value(x))  # (b, t, k)
+        weights = self.weights(x).flatten(0, 1).unsqueeze(1)  # (b q, 1, t)
+        return torch.bmm(weights, logits.repeat_interleave(QUERIES, 0)).unflatten(0, (-1, QUERIES)).squeeze(2)
+
+
 NETS = [Queries, Batched, Einstein, ProductAndSum, Flattened, Scores, FromTheMean, Resampled, OfClasses]
 NETS += [OfClassesInTurn, Dotted, Multihead, MultiheadClipsSecond, MultiheadWithWeights, Tokens, TokensByEinsum]
-NETS += [TokensBatched, TokensOfPlaces, Logits]
+NETS += [TokensBatched, TokensOfPlaces, Logits, LogitsOfHeads]
 
 
 @pytest.mark.parametrize("contrastive", [True, False])
