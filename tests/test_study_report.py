@@ -10,7 +10,7 @@ from studies import record, rows, summary_of
 
 from lrp3d import study
 from lrp3d.commands.command_line import main
-from lrp3d.study.reporting import charts, paper_figures
+from lrp3d.study.reporting import charts, paper_figures, parquet
 from lrp3d.study.reporting.report import Report
 from lrp3d.study.reporting.report_charts import Chart
 from lrp3d.study.reporting.study_view import Studied
@@ -288,6 +288,13 @@ def test_merge_says_what_it_counted(finished, capsys):
     assert "10 of 10 clips explained, 0 failed" in said
     assert "8 of 10 clips count (predicted correctly, with a score above 0.5); left out: 2 predicted wrongly" in said
     assert "accuracy 80.0 %" in said
+
+
+def test_without_pyarrow_nothing_is_merged_for_a_table_that_cannot_be_written(finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(parquet, "is_installed", lambda package: False)
+    assert main(["study", "merge", str(finished), "--parquet", str(tmp_path / "clips.parquet")]) == 1
+    assert "writing Parquet needs pyarrow" in capsys.readouterr().err
+    assert not (finished / "summary.json").exists()
 
 
 def test_a_report_is_written_beside_a_study_and_counts_as_asked(finished, capsys):

@@ -127,7 +127,7 @@ def test_a_run_in_which_no_clip_works_fails(tmp_path, videos, capsys):
     (tmp_path / "bad.txt").write_text("nothing.mp4 0")
     assert main([*arguments(tmp_path, tmp_path / "out", name="bad.txt")]) == 1
     said = f"0 clips explained, 1 failed: see {tmp_path / 'out/errors.jsonl'} (the first: there is no file or folder "
-    assert f"{said}nothing.mp4 below the root)" in capsys.readouterr().out
+    assert f"{said}nothing.mp4 below the root; the root is {tmp_path})" in capsys.readouterr().out
 
 
 @pytest.mark.slow

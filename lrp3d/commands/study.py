@@ -65,6 +65,10 @@ def merge(options: argparse.Namespace) -> int:
     """Write the summary, and print its main numbers."""
     from lrp3d import study
 
+    if options.parquet is not None:
+        from lrp3d.study.reporting.parquet import require_pyarrow
+
+        require_pyarrow()  # before the summary is written
     study_folder = study.load_study(options.out)
     summary = study.merge(study_folder, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"

@@ -251,7 +251,8 @@ def _report_outcome(
 ) -> int:
     """Say what became of the clips, and return the exit code."""
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
-    why = f" (the first: {outcome.first_unread})" if outcome.first_unread else ""
+    root = arguments.root_of(options)
+    why = f" (the first: {outcome.first_unread}; the root is {root})" if outcome.first_unread else ""
     say(f"{outcome}{where}{why}")
     if outcome.noted:
         of = "this clip" if outcome.noted == 1 else f"{outcome.noted} clips"

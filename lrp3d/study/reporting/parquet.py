@@ -27,6 +27,12 @@ def clip_columns(records: Iterable[Record]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
+def require_pyarrow() -> None:
+    """Raises ImportError with the command that installs it unless pyarrow is there."""
+    if not is_installed("pyarrow"):
+        raise missing("pyarrow", "writing Parquet")
+
+
 def _row(record: Record) -> dict[str, Any]:
     return {
         "number": record.number,
@@ -61,8 +67,7 @@ def write_parquet(records: Iterable[Record], path: str | Path) -> None:
         lrp3d.study.write_parquet(lrp3d.study.load_study("studies/i3d").records(), "clips.parquet")
         pandas.read_parquet("clips.parquet").groupby("label").avg_atr.mean()
     """
-    if not is_installed("pyarrow"):
-        raise missing("pyarrow", "writing Parquet")
+    require_pyarrow()
     import pyarrow
     from pyarrow import parquet
 
