@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.compute import along_axis, kernels, matmul, time_tiles
+from lrp3d.compute import along_axis, kernels, matmul, time_tiles, windows
 from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
@@ -63,8 +63,8 @@ def convolutions(draw):
 def small_products_count():
     """Products of any size take the place of torch's own kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "LEAST_PER_TAP", 0)
-        patch.setattr(kernels, "WORTHWHILE_TILES", 0)
+        patch.setattr(along_axis, "LEAST_PER_TAP", 0)
+        patch.setattr(time_tiles, "WORTHWHILE", 0)
         yield
 
 
@@ -114,14 +114,14 @@ def test_the_adjoint_is_the_transpose(drawn):
 @pytest.mark.parametrize(
     ("layer", "name"),
     [
-        (nn.Conv3d(4, 6, 1), "_pointwise"),
-        (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
-        (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "depthwise_sum"),
-        (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)), "dense_sum"),
-        (nn.Conv3d(4, 4, 3, padding=1, groups=4), "_by_flipped"),
-        (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "_by_flipped"),
+        (nn.Conv3d(4, 6, 1), "pointwise.adjoint"),
+        (nn.Conv3d(4, 6, 1, stride=2), "pointwise.adjoint"),
+        (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "along_axis.depthwise_sum"),
+        (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)), "along_axis.dense_sum"),
+        (nn.Conv3d(4, 4, 3, padding=1, groups=4), "flipped.convolve"),
+        (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "flipped.convolve"),
         (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "time_tiles.convolve"),
-        (nn.Conv3d(8, 4, (3, 3, 3), padding=1, dilation=(2, 1, 1)), "_by_frames"),
+        (nn.Conv3d(8, 4, (3, 3, 3), padding=1, dilation=(2, 1, 1)), "few_frames.adjoint"),
         (nn.Conv3d(16, 4, 3, stride=(1, 2, 2), padding=1), "phases.one_by_one"),
         (nn.Conv3d(8, 8, 3, stride=2, padding=1, groups=8), "phases.one_by_one"),
         (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "phases.at_once"),
@@ -130,18 +130,17 @@ def test_the_adjoint_is_the_transpose(drawn):
 def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
     called = []
     monkeypatch.setattr(
-        f"lrp3d.compute.kernels.{name}", lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3)
+        f"lrp3d.compute.{name}", lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3)
     )
     numbers = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     geometry = Geometry(*numbers, layer.groups, False, layer.output_padding)
-    frames = 5 if name == "_by_frames" else 7
+    frames = 5 if name == "few_frames.adjoint" else 7
     x = torch.randn(1, layer.in_channels, frames, 7, 7)
     r = layer(x).detach()
     w = layer.weight.detach()
     with kernels.plain():
         kernels.adjoint(r, w, geometry, x.shape)
     assert not called
-    monkeypatch.setattr(kernels, "_placed", lambda r, *args: r)
     kernels.adjoint(r, w, geometry, x.shape)
     assert called == [name]
 
@@ -195,9 +194,9 @@ def test_a_window_of_the_outputs_is_carried_back_like_all_of_them(drawn, data):
     r[:, :, :start] = r[:, :, stop:] = 0
     with kernels.plain():
         expected = kernels.adjoint(r, w, geometry, x.shape)
-    first, last = kernels.window(x.shape[2], start, stop, geometry, 0)
+    first, last = windows.inputs_seen(x.shape[2], start, stop, geometry, 0)
     shape = (*x.shape[:2], last - first, *x.shape[3:])
-    found = kernels.adjoint_in_window(r[:, :, start:stop], w, geometry, shape, 0, start, x.shape[2])
+    found = windows.adjoint(r[:, :, start:stop], w, geometry, shape, 0, start, x.shape[2])
     torch.testing.assert_close(found, expected[:, :, first:last], rtol=1e-9, atol=1e-9)
     assert not expected[:, :, :first].any()
     assert not expected[:, :, last:].any()

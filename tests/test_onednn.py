@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.compute import kernels, matmul, onednn
+from lrp3d.compute import along_axis, kernels, matmul, onednn, pointwise
 from lrp3d.compute.geometry import Geometry
 
 pytestmark = pytest.mark.skipif(
@@ -82,8 +82,8 @@ def test_some_columns_are_added(outputs, inputs, columns, data):
     ("kernel", "stride", "padding"), [((1, 1, 1), 1, 0), ((1, 1, 1), 2, 0), ((3, 1, 1), 1, 1), ((3, 1, 1), 1, 0)]
 )
 def test_convolutions_that_are_products_equal_torch(kernel, stride, padding, seeds, by_onednn, monkeypatch):
-    monkeypatch.setattr(kernels, "WORTHWHILE_ALONE", 0)
-    monkeypatch.setattr(kernels, "LEAST_PER_TAP", 0)
+    monkeypatch.setattr(pointwise, "WORTHWHILE_ALONE", 0)
+    monkeypatch.setattr(along_axis, "LEAST_PER_TAP", 0)
     g = Geometry(kernel, (stride,) * 3, (padding, 0, 0), (1, 1, 1), 1, False, (0, 0, 0))
     x, w = numbers(seeds, 6, 5, 4, 4), numbers(7, 6, *kernel)
     with kernels.plain():
@@ -111,7 +111,7 @@ def test_batches_of_matrices_equal_torch(left, by_onednn):
 
 
 def test_an_explanation_equals_that_of_the_plain_path(by_onednn, monkeypatch):
-    monkeypatch.setattr(kernels, "WORTHWHILE_ALONE", 0)
+    monkeypatch.setattr(pointwise, "WORTHWHILE_ALONE", 0)
     monkeypatch.setattr(matmul, "WORTHWHILE_FORWARD", 0)
     torch.manual_seed(0)
     model = lrp3d.models.build("TAM2D-R50-f4", num_classes=5, width=8).eval()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrp3d.compute import kernels, wide_products
+from lrp3d.compute import kernels, pointwise, wide_products
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
 
@@ -17,7 +17,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(wide_products, "LEAST_COLUMNS", 8)
     monkeypatch.setattr(wide_products, "LEAST_WEIGHTS", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(kernels, "WORTHWHILE_ALONE", 0)
+    monkeypatch.setattr(pointwise, "WORTHWHILE_ALONE", 0)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 19), st.booleans())

@@ -14,10 +14,52 @@ from torch import Tensor
 
 from lrp3d.compute import buffers, matmul
 from lrp3d.compute.buffers import BLOCK
+from lrp3d.compute.geometry import Geometry
 
 LEAST_PER_TAP = 2**17  # multiplications; with fewer, torch's own kernel is called sooner than the products
 FRAMES = 48  # inputs along time; with more, zeros of a banded matrix cost more than passes over memory
 POSITIONS = 16  # of each frame; with fewer, a product with a banded matrix is hardly one
+
+
+def depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
+    """The only axis along which a depthwise kernel without stride is longer than one; else None."""
+    if g.transposed or not (g.groups == channels == w.shape[0]) or max(g.stride) > 1:
+        return None
+    long = [i for i, k in enumerate(w.shape[2:]) if k > 1]
+    if len(long) != 1 or any(p for i, p in enumerate(g.padding) if i != long[0]):
+        return None
+    return long[0] if w.shape[2 + long[0]] <= 9 else None
+
+
+def is_dense_in_time(x: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether a dense kernel without stride is longer than one along the first axis only, and `x` is worth products."""
+    if x.device.type != "cpu" or g.transposed or g.groups > 1 or max(g.stride) > 1 or any(g.padding[1:]):
+        return False
+    along_time = w.shape[2] > 1 and w[0, 0, 0].numel() == 1
+    return along_time and w[:, :, 0].numel() * x.shape[2:].numel() >= LEAST_PER_TAP
+
+
+def shifts(g: Geometry, axis: int) -> list[int]:
+    """How far after an output the input stands that each tap sees along an axis without stride."""
+    return [g.dilation[axis] * tap - g.padding[axis] for tap in range(g.kernel[axis])]
+
+
+def length_of_output(x: Tensor, g: Geometry, axis: int) -> int:
+    """The number of outputs of x (b, c, ...) along an axis without stride."""
+    return x.shape[2 + axis] + 2 * g.padding[axis] - g.dilation[axis] * (g.kernel[axis] - 1)
+
+
+def depthwise_adjoint(
+    r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], axis: int, scale: Tensor | None = None
+) -> Tensor:
+    """The adjoint, of `shape`, of a depthwise convolution along an axis, of r (s b, c, ...) times a scale."""
+    return depthwise_sum(r, w, axis, [-shift for shift in shifts(g, axis)], shape[2 + axis], scale)
+
+
+def dense_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+    """The adjoint, of `shape`, of a dense convolution along the first axis after the channels."""
+    taps = buffers.derived("transposed taps", [w], lambda: w.flatten(2).permute(2, 1, 0).contiguous())  # (k, c, c')
+    return dense_sum(r, taps, [-shift for shift in shifts(g, 0)], shape[2])
 
 
 def depthwise_sum(

@@ -24,6 +24,7 @@ BLOCK = 2**17  # values that are taken through all passes at once, so that what 
 SMALLEST = 2**20  # bytes; smaller tensors come from the heap, which keeps their memory
 HUGE_PAGE = 2**21
 GROWTH = 2**26  # bytes that a pool may grow by before the C library is asked to give freed memory back
+FAR_LARGER = 8  # values of a kernel for each that it is applied to; copies of such kernels take most of the memory
 
 
 class _Block:
@@ -176,6 +177,11 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
     return pool.tensor(shape, like.dtype)
+
+
+def is_far_larger(kernel: Tensor, applied_to: Tensor) -> bool:
+    """Whether a kernel is so large beside what it is applied to that a copy of it does not pay."""
+    return kernel.numel() > FAR_LARGER * applied_to.numel()
 
 
 def derived(name: Hashable, sources: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, kernels
+from lrp3d.compute import buffers, kernels, windows
 from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.linear_map import LinearMap, channelwise
@@ -60,7 +60,7 @@ class Convolution(LinearMap):
         if self.geometry.transposed:
             return None
         axis = band.axis - 2
-        first, last = kernels.window(shape[band.axis], band.start, band.stop, self.geometry, axis)
+        first, last = windows.inputs_seen(shape[band.axis], band.start, band.stop, self.geometry, axis)
         return Window(self.geometry, axis, band.start, shape[band.axis]), Band(band.axis, first, last)
 
     def total(self, terms: Sequence[Term]) -> Tensor:
@@ -124,7 +124,7 @@ class Window(Convolution):
     """Size of the whole input along that axis."""
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
-        return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)
+        return windows.adjoint(r, w, self.geometry, shape, self.axis, self.start, self.size)
 
     def _carry_scaled(self, r: Tensor, scale: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor | None:
-        return kernels.scaled_adjoint_in_window(r, scale, w, self.geometry, shape, self.axis, self.start, self.size)
+        return windows.scaled_adjoint(r, scale, w, self.geometry, shape, self.axis, self.start, self.size)

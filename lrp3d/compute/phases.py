@@ -25,6 +25,12 @@ LANES = 16  # values that a processor multiplies at once; output channels are pa
 Convolve = Callable[[Tensor, Tensor, Geometry], Tensor]
 
 
+def fit_at_once(w: Tensor, g: Geometry) -> bool:
+    """Whether all phases of the stride together have few enough channels to be computed at once."""
+    count = math.prod(g.stride)
+    return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and count > 1 and w.shape[1] * count <= 32
+
+
 def one_by_one(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], convolve: Convolve) -> Tensor:
     """The adjoint (b, c, ...) of r (b, c', ...), one convolution per phase.
 

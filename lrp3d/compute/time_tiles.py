@@ -24,6 +24,24 @@ TAPS = 3
 SIZE = 4  # frames of a tile
 POINTS = (0, 1, -1, 2, -2)
 """The points beside infinity."""
+WORTHWHILE = 2**20  # multiplications of one frame and one tap
+
+
+def are_worth_it(r: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether tiles of frames take far fewer convolutions over space than there are pairs of a frame and a tap."""
+    if r.dim() != 5 or r.device.type != "cpu" or w.shape[2] != TAPS or w[0, 0, 0].numel() == 1:
+        return False
+    if g.transposed or g.groups > 1 or g.stride[0] > 1 or g.dilation[0] > 1:
+        return False
+    # The kernels of all points are twice as large as the kernel.
+    if w[:, :, 0].numel() * r[0, 0, 0].numel() < WORTHWHILE or buffers.is_far_larger(w, r):
+        return False
+    frames, p = r.shape[2], g.padding[0]
+    length = frames + 2 * p - TAPS + 1
+    if length < 1:
+        return False
+    pairs = sum(0 <= i + tap - p < frames for i in range(length) for tap in range(TAPS))
+    return 1.25 * products(length) <= pairs
 
 
 def products(length: int) -> int:

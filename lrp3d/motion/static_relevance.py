@@ -18,6 +18,7 @@ from lrp3d.compute import kernels
 from lrp3d.compute.bands import Band, whole_axis
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, LinearMap
+from lrp3d.compute.windows import inputs_seen
 from lrp3d.motion.frame_mixing import TIME, offsets_along, windows_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
@@ -53,7 +54,7 @@ def static_through_convolution(mixing: Mixing, static: Tensor, band: Band | None
     g, shape = _geometry_of_clip(mixing), _as_clip(operand.source, axis).shape
     within = band or Band(axis, 0, frames_out)
     outputs = Band(TIME, within.start, within.stop)
-    first, last = kernels.window(shape[TIME], outputs.start, outputs.stop, g, 0)
+    first, last = inputs_seen(shape[TIME], outputs.start, outputs.stop, g, 0)
     inputs, static_of_clip = Band(TIME, first, last), _as_clip(static, axis, seeds=1)  # (s, b, c', n, h', w')
     static_part = static.new_zeros(len(static), *inputs.shape(shape))  # (s, b, c, t, h, w) in the band
     is_input = None if operand.x.is_input is None else operand.x.is_input.to(static_part.dtype).expand(operand.shape)
