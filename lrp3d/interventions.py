@@ -43,6 +43,9 @@ from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.trace import Trace
 from lrp3d.twin.twin import Twin, twin_of
 
+SAME_LOGITS = 1e-4
+"""The share by which a model's own frame logits may differ from those that are explained, as rounding makes them."""
+
 
 @not_compiled
 def frame_logits(
@@ -281,7 +284,7 @@ class _ExactLogits:
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
             scale = seeds.logits.abs()
-            (same,) = answers([((own - seeds.logits).abs() <= 1e-4 * (scale + scale.max())).all()])
+            (same,) = answers([((own - seeds.logits).abs() <= SAME_LOGITS * (scale + scale.max())).all()])
         logits = in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
         return cls(measurement, chosen, logits, columns, same, replace(seeds, starts=[])), record

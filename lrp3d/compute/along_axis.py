@@ -19,6 +19,7 @@ from lrp3d.compute.geometry import Geometry
 LEAST_PER_TAP = 2**17  # multiplications; with fewer, torch's own kernel is called sooner than the products
 FRAMES = 48  # inputs along time; with more, zeros of a banded matrix cost more than passes over memory
 POSITIONS = 16  # of each frame; with fewer, a product with a banded matrix is hardly one
+MOST_TAPS = 9  # of a depthwise kernel; each is a pass over memory, which torch's own kernel does without
 
 
 def depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
@@ -28,7 +29,7 @@ def depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
     long = [i for i, k in enumerate(w.shape[2:]) if k > 1]
     if len(long) != 1 or any(p for i, p in enumerate(g.padding) if i != long[0]):
         return None
-    return long[0] if w.shape[2 + long[0]] <= 9 else None
+    return long[0] if w.shape[2 + long[0]] <= MOST_TAPS else None
 
 
 def is_dense_in_time(x: Tensor, w: Tensor, g: Geometry) -> bool:

@@ -69,7 +69,7 @@ class Einsum(LinearMap):
             for letter, size in zip(operand, shape, strict=True):
                 if sizes.setdefault(letter, size) != size:
                     return False
-        return len(sizes) < 52
+        return len(sizes) < len(string.ascii_letters)
 
     @property
     def letters(self) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ from lrp3d.compute.flipped import geometry_of_flipped
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.plain import is_plain
 
+MOST_FRAMES = 5  # with more, torch's own kernel keeps enough cores busy
 Adjoint = Callable[[Tensor, Tensor, Geometry, Sequence[int]], Tensor]
 
 
@@ -27,7 +28,7 @@ def are_few(r: Tensor, w: Tensor, g: Geometry) -> bool:
         return False
     of_flipped = geometry_of_flipped(r, w, g)
     in_tiles = of_flipped is not None and time_tiles.are_worth_it(r, w, of_flipped)
-    return (r.shape[2] <= 5 or (w.shape[2] > 1 and buffers.is_far_larger(w, r))) and not in_tiles
+    return (r.shape[2] <= MOST_FRAMES or (w.shape[2] > 1 and buffers.is_far_larger(w, r))) and not in_tiles
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int, in_space: Adjoint) -> Tensor:

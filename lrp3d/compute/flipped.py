@@ -13,12 +13,14 @@ from torch import Tensor
 from lrp3d.compute import buffers
 from lrp3d.compute.geometry import Geometry
 
+LEAST_CHANNELS = 8  # of the input; a convolution that computes fewer, of many, is far slower than an input gradient
+
 
 def has_enough_channels(r: Tensor, w: Tensor, g: Geometry) -> bool:
-    """Whether convolutions are faster than torch's input gradient: far slower ones compute few channels of many."""
+    """Whether convolutions are faster than torch's input gradient."""
     if r.device.type != "cpu" or g.transposed:
         return False
-    return w.shape[1] >= 8 if g.groups == 1 else w.shape[:2] == (g.groups, 1)
+    return w.shape[1] >= LEAST_CHANNELS if g.groups == 1 else w.shape[:2] == (g.groups, 1)
 
 
 def geometry_of_flipped(r: Tensor, w: Tensor, g: Geometry) -> Geometry | None:

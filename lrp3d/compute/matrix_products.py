@@ -54,13 +54,13 @@ class FullyConnected(LinearMap):
         return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
 
 
-FEW = 32  # outputs; with fewer it does not pay to look for zeros
+LEAST_OUTPUTS = 32  # with fewer it does not pay to look for zeros
 
 
 def _outputs_with_relevance(r: Tensor) -> tuple[int, int]:
     """The range of outputs (last axis) that has all relevance; the whole axis where that is more than half of it."""
     size = r.shape[-1]
-    if size < FEW or r.device.type != "cpu" or is_plain() or not r.numel():
+    if size < LEAST_OUTPUTS or r.device.type != "cpu" or is_plain() or not r.numel():
         return 0, size
     rows = r.flatten(0, -2)  # (s ..., o)
     first, last = _ends(rows[len(rows) // 2] != 0)

@@ -22,13 +22,15 @@ from lrp3d.compute import buffers
 from lrp3d.compute.geometry import Geometry
 
 LANES = 16  # values that a processor multiplies at once; output channels are padded to a multiple of it
+MOST_CHANNELS = 32  # of all phases together; of more, the zeros of one dense kernel cost more than empty lanes
 Convolve = Callable[[Tensor, Tensor, Geometry], Tensor]
 
 
 def fit_at_once(w: Tensor, g: Geometry) -> bool:
     """Whether all phases of the stride together have few enough channels to be computed at once."""
     count = math.prod(g.stride)
-    return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and count > 1 and w.shape[1] * count <= 32
+    is_dense = not g.transposed and g.groups == 1 and max(g.dilation) == 1
+    return is_dense and count > 1 and w.shape[1] * count <= MOST_CHANNELS
 
 
 def one_by_one(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], convolve: Convolve) -> Tensor:

@@ -25,6 +25,7 @@ SIZE = 4  # frames of a tile
 POINTS = (0, 1, -1, 2, -2)
 """The points beside infinity."""
 WORTHWHILE = 2**20  # multiplications of one frame and one tap
+LEAST_GAIN = 1.25  # convolutions over space for each that tiles take; adding up frames and results takes time, too
 
 
 def are_worth_it(r: Tensor, w: Tensor, g: Geometry) -> bool:
@@ -41,7 +42,7 @@ def are_worth_it(r: Tensor, w: Tensor, g: Geometry) -> bool:
     if length < 1:
         return False
     pairs = sum(0 <= i + tap - p < frames for i in range(length) for tap in range(TAPS))
-    return 1.25 * products(length) <= pairs
+    return LEAST_GAIN * products(length) <= pairs
 
 
 def products(length: int) -> int:

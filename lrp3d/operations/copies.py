@@ -16,8 +16,13 @@ from lrp3d.steps.graph import Node, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.torch_nodes import keeps_frames, reshapes
 
-ROUNDING = 1e3
-"""Roundings of float32 by which two ways to compute a mean may differ, as a share of what is averaged."""
+ROUNDINGS, ROUNDINGS_OF_HALF = 1e3, 8
+"""By how many roundings two ways to compute a mean may differ, as a share of what is averaged.
+
+In half precision a thousand roundings would be larger than the values. Torch adds up in single precision there, so that
+only what lies between is rounded.
+"""
+LEAST_EPS_OF_HALF = 1e-5  # below that of float16 and bfloat16, above that of float32
 
 
 def own_shape(x: Tensor) -> torch.Size:
@@ -89,7 +94,7 @@ def _is_mean(mean: Tensor, x: Tensor, axes: list[int], sign: int) -> bool:
     """Whether a tensor has the values of the mean of x over these axes, times a sign, up to rounding."""
     own = x.detach().mean(axes, keepdim=True) if axes else x.detach()
     eps = torch.finfo(x.dtype).eps
-    allowed = (ROUNDING * eps if eps < 1e-5 else 8 * eps) * x.detach().abs().mean()
+    allowed = (ROUNDINGS if eps < LEAST_EPS_OF_HALF else ROUNDINGS_OF_HALF) * eps * x.detach().abs().mean()
     return active_tracer().answers(((mean.detach() - sign * own).abs() <= allowed).all())
 
 

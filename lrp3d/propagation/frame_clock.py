@@ -18,6 +18,12 @@ from lrp3d.propagation.unpadded import middle_frames
 from lrp3d.transfer import numbers
 from lrp3d.twin.trace import Trace
 
+TOLERANCE, ROUNDINGS = 1e-4, 8
+"""The share by which the mean of frame logits may differ from the logit, or roundings of the coarsest type if more.
+
+Two orders of summation in float32 stay far below the one; types of half precision round more than that at once.
+"""
+
 
 def check_clock(averages: list[TimeAverage]) -> None:
     """Refuses several averages that cannot share one clock.
@@ -76,7 +82,7 @@ def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
     """Whether the mean of the frame logits is not the logit, up to rounding in the coarsest type."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    return (error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()
+    return (error > max(TOLERANCE, ROUNDINGS * eps) * scale + torch.finfo(logit.dtype).tiny).any()
 
 
 def _put_in_order(seeds: FrameSeeds, found: list[tuple[Found, Tensor]]) -> None:

@@ -26,6 +26,9 @@ from lrp3d.steps.step import Step
 from lrp3d.steps.torch_nodes import moves
 from lrp3d.twin.trace import Trace
 
+ALL_BUT_ROUNDING = 1 - 1e-4
+"""The share of the most that any place holds of a frame, from which on a place holds as much of it."""
+
 
 class Found(NamedTuple):
     """Where a first layer finds the frames of the clip, of all places where frames are sought."""
@@ -185,7 +188,7 @@ def _is_clip(step: Step) -> bool:
 def _is_own(at_places: Tensor) -> Tensor:
     """A mask (b, t, places): whether most of a frame lies at a place."""
     most = at_places.amax(-1, keepdim=True)
-    return (at_places >= (1 - 1e-4) * most) & (most > 0)
+    return (at_places >= ALL_BUT_ROUNDING * most) & (most > 0)
 
 
 def _span(is_own: Tensor) -> Tensor:

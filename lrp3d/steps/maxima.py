@@ -21,6 +21,9 @@ from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.over_axes import OverAxes
 from lrp3d.steps.step import Step
 
+MOST_TIES = 0.25
+"""Further winners for each output; with more, to list them takes longer than to go through all positions."""
+
 
 class _Places(NamedTuple):
     """The positions that get relevance: one winner of every window, and separately the winners that tie with it."""
@@ -132,7 +135,7 @@ class WindowMaximum(Choice):
             return None
         several = ties > 1 if factor is None else (ties > 1) & (factor != 0).reshape(ties.shape)
         outputs = several.flatten().nonzero().squeeze(1)
-        if 4 * int((ties.flatten()[outputs] - 1).sum()) > ties.numel():
+        if int((ties.flatten()[outputs] - 1).sum()) > MOST_TIES * ties.numel():
             return None
         part = torch.where(ties > 0, 1 / ties.to(x.dtype), 0.0).view(self.output.shape)
         return _Places(first.flatten(1), part, self._further(outputs, first))
