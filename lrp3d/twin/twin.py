@@ -60,6 +60,28 @@ def check_outermost() -> None:
         )
 
 
+def _replies(tracer: Tracer, clips: EnteredClips, output: Any, alone: Sequence[Tensor]) -> dict[str, list[bool]]:
+    """What a run leaves to be asked about numbers, all at once, as a device is waited for only once."""
+    return answers_by_name(
+        clip_is_finite=[finite(clips.given)],
+        output_is_finite=[finite([output])],
+        outside=clips.far_outside(),
+        alone=alone,
+        assumed=tracer.answers.assumed,
+    )
+
+
+def _before_probabilities(tracer: Tracer, output: Any) -> tuple[Any, list[Step]]:
+    """What goes into the softmax or sigmoid with which a model ends, and its steps; else the output, and none."""
+    return before_probabilities(tracer, output) if tracer.is_signal(output) else (output, [])
+
+
+def _signals_in(tracer: Tracer, output: Any) -> list[Tensor]:
+    """The tensors that descend from the clip; where none does, the output if it is a tensor itself."""
+    signals = [x for x in tensors_of(output) if tracer.is_signal(x)]
+    return signals or ([output] if isinstance(output, Tensor) else [])
+
+
 Known = TypeVar("Known")
 
 
@@ -150,44 +172,26 @@ class Twin(nn.Module):
         check_outermost()
         leaves, spec = tree_flatten(tuple(inputs))
         kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves), layout
-        tracer = Tracer(self._own, self.composite, constants, seed is not None, layers, self._answers.get(kind, []))
+        known = self._answers.get(kind)
+        tracer = Tracer(self._own, self.composite, constants, seed is not None, layers, known or [])
         with torch.inference_mode(False), torch.enable_grad():
             clips = EnteredClips(tracer, leaves, input_range if input_range is not None else self.input_range, layout)
-            output, drew = self._follow(tracer, tree_unflatten(clips.leaves, spec), layout, read, seed, clips.device)
-            alone = []
-            if kind not in self._answers and len(inputs) == 1:
-                alone = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
-            replies = answers_by_name(
-                clip_is_finite=[finite(clips.given)],
-                output_is_finite=[finite([output] if read is not None else [])],
-                outside=clips.far_outside(),
-                alone=alone,
-                assumed=tracer.answers.assumed,
-            )
-            if not tracer.answers.confirmed(replies["assumed"]):
-                self._answers.pop(kind, None)
+            returned, drew = self._follow(tracer, tree_unflatten(clips.leaves, spec), layout, read, seed, clips.device)
+            is_first = known is None and len(inputs) == 1
+            alone = [differs_alone(self.run, inputs[0], layout, read, returned, drew)] if is_first else []
+            replies = _replies(tracer, clips, returned if read is not None else None, alone)
+            if not self._keep_answers(kind, tracer, replies["assumed"]):
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
-            self._answers[kind] = tracer.answers.values
             clips.warn(replies["outside"])
             if any(replies["alone"]):
                 assert read is not None
-                warn_of_other_logits(self.run, inputs[0], read, output)
-            differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
-            left_out: list[Step] = []
-            probabilities: Tensor | None = None
-            if read is not None and tracer.is_signal(output):
-                probabilities = output
-                output, left_out = before_probabilities(tracer, output)
+                warn_of_other_logits(self.run, inputs[0], read, returned)
+            differs = drew and seed is None and self._differs_with_other_draws(inputs, read, returned)
+            output, left_out = _before_probabilities(tracer, returned) if read is not None else (returned, [])
         self._check_patterns(tracer)
-        outputs = [output] if read is not None else [x for x in tensors_of(output) if tracer.is_signal(x)]
-        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+        outputs = _signals_in(tracer, output)
         problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(tracer, outputs)
-        try:
-            assign_rules(tracer.steps, outputs, self.composite, contrastive)
-            self.composite.check_products(tracer.products)
-        except ValueError:
-            if not problems:  # else these are said: they may hide the layer that the contrast needs
-                raise
+        self._assign_rules(tracer, outputs, contrastive, problems)
         return Trace(
             tracer,
             clips.entries,
@@ -198,7 +202,7 @@ class Twin(nn.Module):
             differs,
             clip_is_finite=all(replies["clip_is_finite"]),
             output_is_finite=all(replies["output_is_finite"]),
-            probabilities=probabilities if left_out else None,
+            probabilities=returned if left_out else None,
         )
 
     def _follow(
@@ -222,6 +226,14 @@ class Twin(nn.Module):
         tracer.forget_writes()
         tracer.answers.over = True
         return output, drew
+
+    def _keep_answers(self, kind: Hashable, tracer: Tracer, replies: Sequence[bool]) -> bool:
+        """Keeps the answers of a run for the next of its kind, or forgets them where what it assumed was wrong."""
+        if tracer.answers.confirmed(replies):
+            self._answers[kind] = tracer.answers.values
+            return True
+        self._answers.pop(kind, None)
+        return False
 
     def _check_patterns(self, tracer: Tracer) -> None:
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
@@ -247,12 +259,23 @@ class Twin(nn.Module):
             problems = programs + [problem for problem in problems if FOREIGN not in problem and not whole]
         return problems
 
-    def _draws_do_not_matter(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
-        """Whether the model returns the same output with other random numbers."""
-        if not isinstance(output, Tensor) or len(inputs) != 1:
-            return True
+    def _assign_rules(
+        self, tracer: Tracer, outputs: Sequence[Tensor], contrastive: bool, problems: Sequence[str]
+    ) -> None:
+        """Gives every step its rule."""
+        try:
+            assign_rules(tracer.steps, outputs, self.composite, contrastive)
+            self.composite.check_products(tracer.products)
+        except ValueError:
+            if not problems:  # else these are said: they may hide the layer that the contrast needs
+                raise
+
+    def _differs_with_other_draws(self, inputs: Sequence[Any], read: Callable[[Any], Any] | None, output: Any) -> bool:
+        """Whether the model returns another output with other random numbers; without `read`, nobody asks."""
+        if read is None or not isinstance(output, Tensor) or len(inputs) != 1:
+            return False
         with torch.no_grad():
-            return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
+            return not all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
 
     def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
         """What the model, or a method of it, returns by its own forward, without relevance and without a trace.
