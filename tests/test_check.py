@@ -487,7 +487,7 @@ def test_intervals_of_few_clips_are_said_to_be_too_narrow():
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
 def test_the_random_classifier_is_not_the_one_that_the_network_began_with(seed):
-    from lrp3d.faithfulness.checking import REDRAWN
+    from lrp3d.faithfulness.random_networks import REDRAWN
     from lrp3d.twin.untrained import untrained
 
     torch.manual_seed(seed)
