@@ -1,6 +1,9 @@
-"""Every deliberate error that the tests must notice is still an error of the sources as they are."""
+"""Deliberate errors are made in every file of the method, and those once missed are still errors of the sources."""
 
-from benchmarks.mutations import NAMED, ROOT, TESTS
+from benchmarks.mutating.harmless import HARMLESS
+from benchmarks.mutating.mutants import mutants
+from benchmarks.mutating.named import NAMED
+from benchmarks.mutating.tested import METHOD, ROOT, TESTS
 
 
 def test_every_named_mutation_is_one_of_the_sources_as_they_are():
@@ -8,4 +11,18 @@ def test_every_named_mutation_is_one_of_the_sources_as_they_are():
         source = (ROOT / named.file).read_text()
         assert source.count(named.before) == 1, named.name
         compile(source.replace(named.before, named.after), named.file, "exec")
-    assert all((ROOT / file).exists() for tests in TESTS.values() for file in tests)
+
+
+def test_every_file_of_the_method_is_changed_and_has_tests_that_exist():
+    files = {path.relative_to(ROOT).as_posix() for folder in METHOD for path in (ROOT / "lrp3d" / folder).glob("*.py")}
+    assert sorted(file for file in files - set(TESTS) if not file.endswith("__init__.py")) == []
+    assert sorted(file for file in TESTS if not (ROOT / file).exists()) == []
+    assert sorted({test for tests in TESTS.values() for test in tests if not (ROOT / test).exists()}) == []
+
+
+def test_what_is_called_harmless_can_still_be_changed():
+    for file, line, change in HARMLESS:
+        source = (ROOT / file).read_text()
+        lines = source.splitlines()
+        possible = {(lines[mutant.line - 1].strip(), mutant.change) for mutant in mutants(source)}
+        assert (line, change) in possible, f"{file}: {line}"

@@ -1,0 +1,74 @@
+"""Changes that nobody could notice, and why."""
+
+from __future__ import annotations
+
+from benchmarks.mutating.tested import ROOT, RULES
+
+KEEPING = [file for file in RULES if "\n    absorbs = False\n" in (ROOT / file).read_text(encoding="utf-8")]
+"""The files of rules of which one absorbs nothing."""
+
+HARMLESS: dict[tuple[str, str, str], str] = {
+    (
+        "lrp3d/rules/alpha_beta.py",
+        "if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:",
+        "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
+    ): "a difference of exactly 1e-9 is rounding either way",
+    (
+        "lrp3d/rules/contrast.py",
+        "own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)",
+        "0 -> 1",
+    ): "signs are 1 and -1; of the two zeros, tests/test_outputs.py notices the first",
+    ("lrp3d/study/reporting/summary.py", '"columns": matrix.shape[-1],', "1 -> 2"): "matrices are square",
+    **{
+        (file, "absorbs = False", "False -> True"): (
+            "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
+        )
+        for file in KEEPING
+    },
+    (
+        "lrp3d/metrics/atr.py",
+        "ends = torch.searchsorted(cumulative, targets, out_int32=True)",
+        "True -> False",
+    ): "the same numbers in more memory",
+    (
+        "lrp3d/sampling.py",
+        "owner = torch.arange(len(clip), device=clip.device).repeat_interleave(left.shape[-1])",
+        "torch.arange(len(clip), device=clip.device) -> torch.arange(len(clip))",
+    ): "torch takes indices from the host as well",
+    (
+        "lrp3d/sampling.py",
+        'budget = 2**26 if clip.device.type == "cpu" else 2**29',
+        "clip.device.type == 'cpu' -> clip.device.type != 'cpu'",
+    ): "how much runs at once, not what comes out",
+    (
+        "lrp3d/metrics/aggregation.py",
+        "score, predicted = wide.softmax(-1).max(-1)",
+        "-1 -> +1",
+    ): "logits have two axes, of which the last is the second",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:",
+        "1 -> 2",
+    ): "one class with its frames last is refused either way, as one logit for each frame",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]",
+        "True -> False",
+    ): "there are as many columns as ends: strict only says so",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)",
+        "seeds.logits < 0 -> seeds.logits <= 0",
+    ): "the seed of a logit of zero is zero, whatever its sign",
+    (
+        "lrp3d/propagation/frame_columns.py",
+        "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
+        "-1 -> +1",
+    ): "the last of two axes is the second",
+    (
+        "lrp3d/propagation/frame_columns.py",
+        "count, each = len(frames), len(frames[0])",
+        "0 -> 1",
+    ): "every frame has as many entries, and there are at least two frames",
+}
+"""By file, line of the source and change: why nobody could notice."""
