@@ -62,7 +62,7 @@ HARMLESS: dict[tuple[str, str, str], str] = {
     ): "the seed of a logit of zero is zero, whatever its sign",
     (
         "lrp3d/propagation/frame_columns.py",
-        "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
+        "columns = Entries(edge_of(output), output, -1)",
         "-1 -> +1",
     ): "the last of two axes is the second",
     (
