@@ -170,23 +170,64 @@ def test_a_product_of_matrices_has_its_adjoint(left, shapes):
     close(map.count(torch.ones_like(x), w), map(torch.ones_like(x), ones))
 
 
-PRODUCTS = {
-    "baddbmm": lambda x: torch.baddbmm(x, x.softmax(-1), x, alpha=0.5),
-    "baddbmm of scores": lambda x: torch.baddbmm(torch.zeros(1, dtype=D), x, x.mT, beta=0).softmax(-1) @ x,
-    "addmm": lambda x: torch.addmm(x[0], x[0].softmax(-1), x[1]),
-    "einsum of three": lambda x: torch.einsum("bij,bjk,k->bik", x.softmax(-1), x, torch.ones(4, dtype=D)),
-    "einsum of a constant first": lambda x: torch.einsum("k,bij,bjk->bik", torch.ones(4, dtype=D), x.softmax(-1), x),
-    "einsum of one": lambda x: torch.einsum("bij->bi", x),
-    "vectors": lambda x: torch.matmul(x[0, 0], x[1].softmax(-1)),
-    "matrix and vector": lambda x: torch.mv(x[0].softmax(-1), x[1, 0]),
-    "two features": lambda x: torch.einsum("bij,bkj->bik", x, x.flip(1)),
+# what weighs, and what it is multiplied by
+WEIGHED = {
+    "scores by baddbmm": (
+        lambda x: torch.baddbmm(torch.zeros(1, dtype=D), x, x.mT, beta=0).softmax(-1),
+        lambda x, weights: weights @ x,
+    ),
+    "einsum of three": (
+        lambda x: x.softmax(-1),
+        lambda x, weights: torch.einsum("bij,bjk,k->bik", weights, x, torch.ones(4, dtype=D)),
+    ),
+    "einsum of a constant first": (
+        lambda x: x.softmax(-1),
+        lambda x, weights: torch.einsum("k,bij,bjk->bik", torch.ones(4, dtype=D), weights, x),
+    ),
+    "vectors": (lambda x: x[1].softmax(-1), lambda x, weights: torch.matmul(x[0, 0], weights)),
+    "matrix and vector": (lambda x: x[0].softmax(-1), lambda x, weights: torch.mv(weights, x[1, 0])),
+}
+SIGNED = clip(2, 4, 4) + 0.25
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_what_a_softmax_weighs_takes_what_it_takes_from_a_constant(name):
+    weighs, product = WEIGHED[name]
+    constant = weighs(SIGNED)
+    _, r, found = twin_relevance(Net(lambda x: product(x, weighs(x))), SIGNED)
+    close(found, twin_relevance(Net(lambda x: product(x, constant)), SIGNED, r)[2])
+    close(found.sum(), r.sum())
+
+
+# functions that multiply and add, and the same written out
+FUSED = {
+    "baddbmm": (
+        lambda x: torch.baddbmm(x, x.softmax(-1), x, alpha=0.5),
+        lambda x: x + 0.5 * (x.softmax(-1) @ x),
+    ),
+    "addmm": (lambda x: torch.addmm(x[0], x[0].softmax(-1), x[1]), lambda x: x[0] + x[0].softmax(-1) @ x[1]),
+    "einsum of one": (lambda x: torch.einsum("bij->bi", x), lambda x: x.sum(-1)),
 }
 
 
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_products_keep_the_sum(name):
-    _, r, found = twin_relevance(Net(PRODUCTS[name]), clip(2, 4, 4) + 0.25)
+@pytest.mark.parametrize("name", FUSED)
+def test_a_function_that_multiplies_and_adds_is_what_it_is_written_out(name):
+    function, written_out = FUSED[name]
+    _, r, found = twin_relevance(Net(function), SIGNED)
+    close(found, twin_relevance(Net(written_out), SIGNED, r)[2])
     close(found.sum(), r.sum())
+
+
+def test_two_features_that_are_compared_take_half_each():
+    def compared(a, b):
+        return torch.einsum("bij,bkj->bik", a, b)
+
+    _, r, found = twin_relevance(Net(lambda x: compared(x, x.flip(1))), SIGNED)
+    one, other = (
+        twin_relevance(Net(function), SIGNED, r)[2]
+        for function in (lambda x: compared(x, SIGNED.flip(1)), lambda x: compared(SIGNED, x.flip(1)))
+    )
+    close(found, (one + other) / 2)
 
 
 # ---------------------------------------------------------------------------------------------------- AttnLRP
