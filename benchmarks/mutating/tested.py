@@ -19,28 +19,43 @@ OF_RULES = (
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RULES, OF_RULES),
-    "lrp3d/steps/coefficients.py": ("tests/test_coefficients.py", "tests/test_rules.py"),
+    "lrp3d/steps/coefficients.py": (
+        "tests/test_coefficients.py",
+        "tests/operations/test_sums.py",
+        "tests/test_rules.py",
+    ),
     "lrp3d/steps/elementwise.py": (
         "tests/layers/test_passing.py",
         "tests/operations/test_gates.py",
         "tests/operations/test_what_weighs.py",
         "tests/test_outputs.py",
     ),
-    "lrp3d/steps/ends.py": ("tests/test_layers.py", "tests/test_outputs.py", "tests/test_nothing_silent.py"),
+    "lrp3d/steps/ends.py": ("tests/test_layers.py", "tests/test_nothing_silent.py", "tests/test_outputs.py"),
     "lrp3d/steps/factor.py": ("tests/test_lazy_relevance.py", "tests/test_released_activations.py"),
     "lrp3d/steps/graph.py": ("tests/test_merged_paths.py", "tests/test_cut_signals.py", "tests/test_twin.py"),
     "lrp3d/steps/lazy_relevance.py": ("tests/test_lazy_relevance.py", "tests/test_bands.py"),
-    "lrp3d/steps/linear.py": ("tests/test_rules.py", "tests/test_lazy_relevance.py", "tests/test_chunks_at_once.py"),
+    "lrp3d/steps/linear.py": (
+        "tests/operations/test_sums.py",
+        "tests/test_lazy_relevance.py",
+        "tests/test_rules.py",
+        "tests/test_chunks_at_once.py",
+    ),
     "lrp3d/steps/maxima.py": (
         "tests/layers/test_pools.py",
         "tests/operations/test_maxima.py",
         "tests/operations/test_order.py",
         "tests/test_listed_winners.py",
     ),
-    "lrp3d/steps/operands.py": ("tests/test_rules.py", "tests/test_released_activations.py"),
+    "lrp3d/steps/operands.py": (
+        "tests/operations/test_sums.py",
+        "tests/test_rules.py",
+        "tests/test_released_activations.py",
+    ),
     "lrp3d/steps/over_axes.py": ("tests/operations/test_order.py", "tests/test_frame_columns.py"),
     "lrp3d/steps/proportional.py": ("tests/operations/test_norms.py", "tests/operations/test_products.py"),
     "lrp3d/steps/shares.py": (
+        "tests/operations/test_sums.py",
+        "tests/operations/test_clip_range.py",
         "tests/test_rules.py",
         "tests/test_rules_on_large_sums.py",
         "tests/test_wide_products.py",
@@ -82,10 +97,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_what_weighs.py",
     ),
     "lrp3d/operations/convolution.py": (
-        "tests/test_rules.py",
         "tests/operations/test_functions.py",
         "tests/operations/test_products.py",
         "tests/operations/test_convolution_spread.py",
+        "tests/test_rules.py",
     ),
     "lrp3d/operations/copies.py": ("tests/operations/test_means_by_products.py", "tests/operations/test_products.py"),
     "lrp3d/operations/einstein_sums.py": (
@@ -203,7 +218,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/reporting/study_clips.py": ("tests/test_study_gallery.py", *REPORTS),
     "lrp3d/study/reporting/table_format.py": (*REPORTS, "tests/test_study_gallery.py"),
 }
-"""The files that are changed, and the tests that should notice."""
+"""The files that are changed, and the tests that should notice, quick ones first: the first that fails ends a run."""
 
 METHOD = ("rules", "steps", "operations", "propagation", "metrics")
 """The folders of lrp3d in which an error is a wrong number: all of their files are changed."""
