@@ -44,6 +44,16 @@ class Inspection(list[Operation]):
     Args:
         operations: the operations, as for a list.
         problems: one line for each that prevents an explanation.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
+    >>> found = lrp3d.inspect(model, torch.rand(1, 3, 2, 2), contrastive=False)
+    >>> print(found)
+    name  operation  output  rule
+    0     flatten    1x12    moves values
+    1     linear     1x2     ZBeta(low=None, high=None)
+    >>> found.unsupported, found.problems
+    ([], [])
     """
 
     def __init__(self, operations: Iterable[Operation] = (), problems: Sequence[str] = ()):

@@ -23,7 +23,15 @@ from lrp3d.values import check_counts, check_tensor, whole_numbers
 
 @dataclass
 class Prototypes:
-    """For k channels of a layer, the clips on which they had the most relevance, best first."""
+    """For k channels of a layer, the clips on which they had the most relevance, best first.
+
+    >>> shares = torch.tensor([[0.1, 0.6], [0.9, 0.4]])
+    >>> found = Prototypes("layer4", [3, 7], torch.tensor([[1], [0]]), torch.tensor([[0.9], [0.6]]), of_clips=shares)
+    >>> print(found)
+    layer4: clips with most relevance
+      channel 3     1 (90 %)
+      channel 7     0 (60 %)
+    """
 
     layer: str
     """The name of the module."""

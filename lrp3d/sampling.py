@@ -300,7 +300,14 @@ def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -
 
 
 class PartialLogits(NamedTuple):
-    """A model's logits if each frame's prediction sees only its own window."""
+    """A model's logits if each frame's prediction sees only its own window.
+
+    Made by `partial_uniform_logits`.
+
+    >>> found = PartialLogits(torch.zeros(1, 5), torch.zeros(1, 8, 5))
+    >>> found.logits.shape, found.frame_logits.shape
+    (torch.Size([1, 5]), torch.Size([1, 8, 5]))
+    """
 
     logits: Tensor
     """Clip logits (b, k), the average of the kept frame predictions."""

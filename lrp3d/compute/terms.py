@@ -32,6 +32,12 @@ class Signed:
     `low` and `high` are the valid range of an input that is still the clip; `is_input` is 0 where the input is a
     constant (padding written by the model), so that constants get no relevance; `nonnegative` saves the half of the
     work that would be multiplied by zero.
+
+    >>> x = Signed(torch.tensor([2.0, 0.0, -1.0]))
+    >>> x.positive, x.negative
+    (tensor([2., 0., 0.]), tensor([ 0.,  0., -1.]))
+    >>> Signed(1.0).negative is None  # the fixed weight of pools and sums
+    True
     """
 
     def __init__(
@@ -83,14 +89,25 @@ class Signed:
 
 
 class Term(NamedTuple):
-    """One product `f(a, v)` of a share: `a` from the input, `v` from the weight."""
+    """One product `f(a, v)` of a share: `a` from the input, `v` from the weight.
+
+    >>> x, w = Signed(torch.tensor([2.0, -1.0])), Signed(torch.tensor([3.0, 4.0]))
+    >>> Term(x.positive, w.positive)  # the positive part of z+ where the input is positive
+    Term(a=tensor([2., 0.]), v=tensor([3., 4.]))
+    """
 
     a: Tensor
     v: Weight
 
 
 class Share(NamedTuple):
-    """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
+    """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only.
+
+    >>> x, w = Signed(torch.tensor([2.0, -1.0])), Signed(torch.tensor([3.0, 4.0]))
+    >>> z_plus = Share(1.0, [Term(x.positive, w.positive), Term(x.negative, w.negative)])
+    >>> len(z_plus.terms), z_plus.bias is None
+    (2, True)
+    """
 
     coefficient: float | Tensor
     """One number for all outputs, or one for each output."""

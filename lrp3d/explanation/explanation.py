@@ -30,6 +30,16 @@ class Explanation:
     """The relevance of a batch of clips; `b` clips, `k` classes, `t` frames, `n` frames with a logit.
 
     Fields that need frame logits are None for images and with `temporal=False`.
+
+    Made by `lrp3d.explain`. Relevance has the unit of the logits, ATR that of `unit`.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> found = lrp3d.explain(model, torch.rand(2, 3, 4, 32, 32))
+    >>> found.relevance.shape, found.matrix.shape, found.avg_atr.tolist()
+    (torch.Size([2, 3, 4, 32, 32]), torch.Size([2, 4, 4]), [1.0, 1.0])
+    >>> torch.allclose(found.matrix.sum(-1), found.frame_logits, atol=1e-4)
+    True
     """
 
     logits: Tensor
@@ -120,7 +130,16 @@ class Explanation:
                 yield from ((f"{each.name}.{name}", x) for name, x in value.items())
 
     def to(self, *args: Any, **kwargs: Any) -> Explanation:
-        """The same explanation on another device or in another dtype; arguments are those of `torch.Tensor.to`."""
+        """The same explanation on another device or in another dtype; arguments are those of `torch.Tensor.to`.
+
+        Whole numbers such as `target` keep their dtype. Errors are those of `torch.Tensor.to`.
+
+        >>> import torch, lrp3d
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
+        >>> found = lrp3d.explain(model, torch.rand(1, 3, 2, 2)).to("cpu", torch.float64)
+        >>> found.relevance.dtype, found.target.dtype
+        (torch.float64, torch.int64)
+        """
 
         def move(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -140,6 +159,12 @@ class Explanation:
         """The same explanation with ATR for another share of relevance `sigma`, in (0, 1]; ValueError outside of it.
 
         An explanation without a matrix has no ATR, and comes back as it is.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+        >>> found = lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32))
+        >>> found.at_sigma(0.5).sigma, found.sigma
+        (0.5, 0.975)
         """
         check_sigma(sigma)
         if self.matrix is None or self.frame_logits is None:
@@ -148,7 +173,20 @@ class Explanation:
         return replace(self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a safetensors file, whole or not at all; makes the file's folder if it is missing."""
+        """Write everything to a safetensors file, whole or not at all; makes the file's folder if it is missing.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        >>> import tempfile, torch, lrp3d
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
+        >>> found = lrp3d.explain(model, torch.rand(1, 3, 2, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(f"{folder}/clips/first.safetensors")
+        ...     again = lrp3d.Explanation.load(f"{folder}/clips/first.safetensors")
+        >>> torch.equal(again.relevance, found.relevance)
+        True
+        """
         rest: dict[str, Any] = {
             "version": FORMAT,
             "ledger": self.ledger,
@@ -169,7 +207,21 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
-        """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
+        """Read what `save` wrote, bit for bit; raises ValueError for any other file.
+
+        Its tensors are on the CPU, wherever they were when they were saved.
+
+        Raises:
+            ValueError: the file is no explanation, is damaged, or is of a later form.
+            OSError: it cannot be read.
+
+        >>> import tempfile, lrp3d
+        >>> with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        ...     lrp3d.Explanation.load(file.name)
+        Traceback (most recent call last):
+            ...
+        ValueError: /... is no explanation saved by lrp3d (...)
+        """
         text, tensors = read_saved(path, "lrp3d", "explanation")
         try:
             rest = json.loads(text)
@@ -256,7 +308,13 @@ class Explanation:
 
     @property
     def excess(self) -> ExcessSpan | None:
-        """The relevance above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor."""
+        """The relevance above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+        >>> lrp3d.explain(model, torch.rand(1, 3, 2, 16, 16), floor=True).excess.frames.shape
+        torch.Size([1, 2])
+        """
         if self.matrix is None or self.floor is None:
             return None
         return excess_span(self.matrix, self.floor)
@@ -342,7 +400,13 @@ class Explanation:
 
     @property
     def unit(self) -> str:
-        """The unit of columns and of ATR: "frames", or for example "steps of 4 frames" of a strided network."""
+        """The unit of columns and of ATR: "frames", or for example "steps of 4 frames" of a strided network.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8, temporal_stride=True).eval()
+        >>> lrp3d.explain(model, torch.rand(1, 3, 16, 32, 32)).unit
+        'steps of 8 frames'
+        """
         if self.matrix is None or self.frame_relevance is None:
             return "frames"
         frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]

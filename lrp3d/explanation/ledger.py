@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 
 class LedgerEntry(NamedTuple):
-    """One line of the ledger: the relevance of the clips' logits that came into a layer and went out of it."""
+    """One line of the ledger: the relevance of the clips' logits that came into a layer and went out of it.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
+    >>> found = lrp3d.explain(model, torch.rand(1, 3, 2, 2), composite="epsilon", contrastive=False)
+    >>> [(entry.layer, entry.rule) for entry in found.ledger if entry.absorbed]  # epsilon and the bias
+    [('1', 'Epsilon(epsilon=1e-09)')]
+    """
 
     layer: str
     rule: str

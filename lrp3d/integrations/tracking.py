@@ -60,10 +60,21 @@ def track(
         TypeError: the tracker is neither of them.
         ImportError: a picture is requested and matplotlib is not installed.
 
-    Example (TensorBoard does not come with lrp3d):
+    With TensorBoard the tracker is `torch.utils.tensorboard.SummaryWriter("runs")`. Neither tool comes with lrp3d, so
+    something that has the methods of a writer stands for it here:
 
-        writer = torch.utils.tensorboard.SummaryWriter("runs")
-        lrp3d.integrations.track(writer, lrp3d.explain(model, clip), step=epoch)
+    >>> import torch, lrp3d
+    >>> class Writer:
+    ...     def add_scalar(self, name, value, step):
+    ...         print(name, step)
+    ...     def add_figure(self, name, figure, step):
+    ...         pass
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> lrp3d.integrations.track(Writer(), lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32)), step=7, picture=False)
+    explanation/logit 7
+    explanation/conservation 7
+    explanation/avg_atr 7
+    explanation/max_atr 7
     """
     tensorboard = hasattr(tracker, "add_scalar") and hasattr(tracker, "add_figure")
     if not tensorboard and not callable(getattr(tracker, "log", None)):

@@ -25,6 +25,11 @@ class PublicNetwork(nn.Module):
         classes: the names of the classes of the library's own weights.
         weights: where the weights come from; empty if they are random.
         notes: further sentences for the user.
+
+    >>> import lrp3d
+    >>> network = PublicNetwork(lrp3d.models.tsn_resnet(18, num_classes=10, width=8), frames=8, size=32).eval()
+    >>> network(torch.rand(1, 3, 8, 32, 32)).shape, network.frames
+    (torch.Size([1, 10]), 8)
     """
 
     mean: tuple[float, ...]

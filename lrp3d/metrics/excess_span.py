@@ -21,7 +21,14 @@ SIGMA = SPAN_SHARE  # its former name
 
 @dataclass(frozen=True)
 class ExcessSpan:
-    """What `excess_span` finds in each clip."""
+    """What `excess_span` finds in each clip.
+
+    >>> clips = torch.eye(4).repeat(2, 1, 1)
+    >>> clips[0, 1, 3] = clips[0, 3, 1] = 2.0  # in the first clip frames 1 and 3 use each other; the second has no excess
+    >>> found = excess_span(clips, torch.eye(4))
+    >>> found.span.tolist(), found.share.tolist(), found.mean().item()
+    ([3.0, nan], [0.5, 0.0], 3.0)
+    """
 
     span: Tensor
     """(b,) number of frames from `first` to `last`, both included; NaN without any excess, and where it is unknown."""

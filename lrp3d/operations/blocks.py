@@ -24,7 +24,13 @@ Output = TypeVar("Output")
 
 
 class Operand(NamedTuple):
-    """One input of a linear operation, its linear map, and the weight of the map (1 without parameters)."""
+    """One input of a linear operation, its linear map, and the weight of the map (1 without parameters).
+
+    >>> from lrp3d.compute.maps import Bilinear
+    >>> operand = Operand(torch.tensor([[3.0, 1.0]]), Bilinear(torch.inner), torch.tensor([[1.0, -2.0]]))
+    >>> operand.apply(operand.x), operand.apply(torch.tensor([[1.0, 0.0]]))
+    (tensor([[1.]]), tensor([[1.]]))
+    """
 
     x: Tensor
     map: LinearMap
@@ -291,7 +297,21 @@ def is_constant(x: Any) -> bool:
 
 
 def both_nonnegative(*tensors: Any) -> bool:
-    """Whether every signal is known to be non-negative and every constant is."""
+    """Whether every signal is known to be non-negative and every constant is.
+
+    Handlers ask this while a model runs; a number or a constant tensor is looked at, a signal is known by its history.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.special.expm1)
+    ... def expm1(x):
+    ...     known = lrp3d.operations.both_nonnegative(x, 1.0)
+    ...     return lrp3d.operations.passes(torch.special.expm1, x, nonnegative=known, note=f"nonnegative: {known}")
+    >>> class Net(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.special.expm1(x.relu()) + torch.special.expm1(x)
+    >>> [row.rule for row in lrp3d.inspect(Net().eval(), torch.rand(1, 4)) if "expm1" in row.name]
+    ['Identity() (nonnegative: True)', 'Identity() (nonnegative: False)']
+    """
     tracer = active_tracer()
     for x in tensors:
         signal = tracer.signal(x)

@@ -28,7 +28,14 @@ PAIRS = ("match", "xor", "order")
 
 @dataclass(frozen=True)
 class Planted:
-    """Clips and the truth about them."""
+    """Clips and the truth about them.
+
+    Made by `Task.clips`.
+
+    >>> planted = Task("flash", frames=4, distractors=0).clips(1)
+    >>> planted.decisive.sum().item(), planted.decisive[0, planted.frames[0, 0]].item(), planted.span.item()
+    (1, True, 1.0)
+    """
 
     clips: Tensor
     """(b, 3, t, h, w), pixels in [0, 1]."""

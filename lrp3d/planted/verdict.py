@@ -16,7 +16,12 @@ __all__ = ["Finding", "finding", "percent", "verdict"]
 
 @dataclass(frozen=True)
 class Finding:
-    """How much of a matrix lies in the columns of the frames that decide, and which of these it misses."""
+    """How much of a matrix lies in the columns of the frames that decide, and which of these it misses.
+
+    >>> found = Finding(shares=(0.1, 0.5, 0.1, 0.3), frames=(0, 1))
+    >>> found.share, found.chance, found.missed  # frame 0 holds less than twice a quarter
+    (0.6, 0.5, (0,))
+    """
 
     shares: tuple[float, ...]
     """Each frame's share (t,) of the sum of absolute values; all 0 of an empty matrix."""
@@ -81,7 +86,11 @@ def verdict(findings: dict[str, Finding]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text, with the digit that a chance of 12.5 % needs and no other: 12.5 % and 85 %."""
+    """A share as text, with the digit that a chance of 12.5 % needs and no other: 12.5 % and 85 %.
+
+    >>> percent(0.125), percent(0.851)
+    ('12.5 %', '85 %')
+    """
     return f"{100 * share:.3g} %" if share < 0.2 and round(1000 * share) % 10 == 5 else f"{100 * share:.0f} %"
 
 

@@ -12,7 +12,16 @@ from lrp3d.steps.graph import Edge, edges_below
 
 
 class NoFrameLogits(ValueError):
-    """The model has no exact frame logits on this clip; the message says why and what to do."""
+    """The model has no exact frame logits on this clip; the message says why and what to do.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 2 * 2, 5)).eval()
+    >>> try:
+    ...     lrp3d.explain(model, torch.rand(1, 3, 4, 2, 2))
+    ... except lrp3d.NoFrameLogits as error:
+    ...     print(error.reason)
+    the model never averages over time, so no frame has a logit of its own
+    """
 
     def __init__(self, reason: str):
         self.reason = reason

@@ -97,6 +97,15 @@ class Twin(nn.Module):
 
     It is called like the model and has the same outputs. If an input requires grad, gradients through the twin are
     relevance. It shares the model's parameters: after moving or retraining the model, convert it again.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
+    >>> twin = lrp3d.convert(model, "epsilon")
+    >>> x = torch.rand(1, 3, 2, 2, requires_grad=True)
+    >>> torch.equal(twin(x), model(x)), twin.model[1].weight is model[1].weight
+    (True, True)
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[1.0, 0.0]]))[0].shape  # the relevance for class 0
+    torch.Size([1, 3, 2, 2])
     """
 
     def __init__(self, model: nn.Module, composite: Composite):

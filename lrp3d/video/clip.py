@@ -33,7 +33,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of a video: as pixels to be shown, and as the tensor that a model takes."""
+    """Frames of a video: as pixels to be shown, and as the tensor that a model takes.
+
+    Made by `read_clip`, `read_frames` and `prepare_clip`.
+
+    >>> import lrp3d
+    >>> clip = prepare_clip(lrp3d.video.draw_clip(frames=4, size=32), fps=2)
+    >>> clip.pixels.shape, clip.tensor.shape, clip.times.tolist()
+    (torch.Size([4, 32, 32, 3]), torch.Size([1, 3, 4, 32, 32]), [0.0, 0.5, 1.0, 1.5])
+    """
 
     pixels: Tensor
     """uint8 RGB (t, h, w, 3), after resizing and cropping."""
@@ -214,9 +222,20 @@ def read_frames(
         survey: what former reads of the same video file have found of its packets; give the same one to each. Folders
             and saved tensors have no packets, and leave it empty.
 
+    Returns:
+        `Clip` of the chosen frames, in the order in which they were chosen.
+
     Raises:
         VideoError: as in `read_clip`, or the video does not have the chosen frames.
         ValueError: as in `read_clip`, or the survey is of another file.
+
+    >>> import os, tempfile, numpy as np, lrp3d
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "clip.npy")
+    ...     np.save(path, lrp3d.video.draw_clip(frames=40, size=32).numpy())
+    ...     last = lrp3d.video.read_frames(path, lambda count: [count - 2, count - 1], short_side=32, size=32)
+    >>> last.indices.tolist()
+    [38, 39]
     """
     _check_options(1, "uniform", 1, size, short_side)
     check_normalisation(mean=mean, std=std)

@@ -28,7 +28,13 @@ CLOSE = 0.02  # rates that differ by less are the same
 
 @dataclass
 class Survey:
-    """What the packets of one video file say, empty before it is first read: to read on, they are not read again."""
+    """What the packets of one video file say, empty before it is first read: to read on, they are not read again.
+
+    >>> import lrp3d
+    >>> survey = lrp3d.video.Survey()  # given to several calls of `lrp3d.video.read_frames` for one file
+    >>> survey.path is None, survey.missing
+    (True, [])
+    """
 
     path: Path | None = None
     timeline: Timeline | None = None

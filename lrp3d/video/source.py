@@ -13,18 +13,44 @@ from lrp3d.video.losses import Losses
 
 
 class VideoError(ValueError):
-    """A source from which no clip can be read; the message says why in one sentence on one line."""
+    """A source from which no clip can be read; the message says why in one sentence on one line.
+
+    >>> import lrp3d
+    >>> try:
+    ...     lrp3d.video.read_clip("missing.mp4")
+    ... except lrp3d.video.VideoError as error:
+    ...     print(error)
+    there is no file or folder missing.mp4
+    """
 
     def __init__(self, sentence: str):
         super().__init__(printable(sentence))
 
 
 class ClipWarning(UserWarning):
-    """A clip was read, and the user may want to know of a decision that was made; see `Clip.notes`."""
+    """A clip was read, and the user may want to know of a decision that was made; see `Clip.notes`.
+
+    `LostFramesWarning` is one of its kind, so that a filter for this one holds for both.
+
+    >>> import lrp3d
+    >>> issubclass(lrp3d.video.LostFramesWarning, lrp3d.video.ClipWarning)
+    True
+    """
 
 
 class LostFramesWarning(ClipWarning):
-    """A clip was read, but some of the requested frames are missing or damaged; see `Clip.lost`."""
+    """A clip was read, but some of the requested frames are missing or damaged; see `Clip.lost`.
+
+    `warnings.simplefilter("error", lrp3d.video.LostFramesWarning)` makes an error of it.
+
+    >>> import tempfile, warnings, numpy as np, lrp3d
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     np.save(f"{folder}/short.npy", lrp3d.video.draw_clip(frames=3, size=32).numpy())
+    ...     clip = lrp3d.video.read_clip(f"{folder}/short.npy", frames=4, short_side=32, size=32)
+    >>> [warning.category.__name__ for warning in caught], clip.lost
+    (['LostFramesWarning'], ('short.npy has 3 frames and 4 were asked for: frames repeat',))
+    """
 
 
 Choose = Callable[[int], list[int]]

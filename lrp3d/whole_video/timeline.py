@@ -21,7 +21,20 @@ from lrp3d.printed import few, printable
 
 @dataclass(eq=False)
 class VideoExplanation:
-    """The temporal relevance of a whole video: `n` rows (frames, or steps of several) and windows of `c` columns."""
+    """The temporal relevance of a whole video: `n` rows (frames, or steps of several) and windows of `c` columns.
+
+    Made by `lrp3d.explain_video`. Relevance has the unit of the logits, ATR counts columns.
+
+    >>> import tempfile, numpy as np, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/video.npy", lrp3d.video.draw_clip(frames=12, size=32).numpy())
+    ...     found = lrp3d.explain_video(model, f"{folder}/video.npy", frames=4, size=32, short_side=32)
+    ...     found.save(f"{folder}/video.safetensors")
+    ...     again = lrp3d.VideoExplanation.load(f"{folder}/video.safetensors")
+    >>> found.band.shape, found.matrix.shape, bool((again.band == found.band).all())
+    (torch.Size([12, 4]), torch.Size([12, 12]), True)
+    """
 
     band: Tensor
     """(n, c) row i is the relevance of the c columns from `first[i]` on for frame logit i, and sums to it."""
@@ -79,7 +92,11 @@ class VideoExplanation:
         return self.band.new_zeros(len(self.band), len(self.band)).scatter(1, columns, self.band)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a safetensors file, which is complete or not there."""
+        """Write everything to a safetensors file, which is complete or not there.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         tensors = {name: value.contiguous() for name, value in vars(self).items() if isinstance(value, Tensor)}
         rest = {name: value for name, value in vars(self).items() if name not in tensors}
         with replacing(Path(path)) as partial:
