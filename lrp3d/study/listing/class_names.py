@@ -32,7 +32,14 @@ PLAIN = ("\t", ";", ",")
 
 
 class Labels(tuple[str, ...]):
-    """Names of classes, with `notes`: one sentence for each decision that was made while reading them."""
+    """Names of classes, with `notes`: one sentence for each decision that was made while reading them.
+
+    A tuple of names in every other way; made by `read_labels`.
+
+    >>> labels = read_labels("kinetics-400")
+    >>> len(labels), labels[5]
+    (400, 'archery')
+    """
 
     notes: tuple[str, ...] = ()
 

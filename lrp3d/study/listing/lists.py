@@ -25,7 +25,12 @@ __all__ = ["Item", "VideoList", "make_list", "read_list"]
 
 @dataclass(frozen=True)
 class Item:
-    """One clip of a study."""
+    """One clip of a study.
+
+    >>> from lrp3d.study import Row
+    >>> [(item.number, item.name, item.label) for item in make_list([Row("b.mp4", 1), Row("a.mp4", 0)]).items]
+    [(0, 'a.mp4', 0), (1, 'b.mp4', 1)]
+    """
 
     number: int
     """The clip's place in the list sorted by name, so that it does not depend on the order of the file."""
@@ -41,7 +46,15 @@ class Item:
 
 @dataclass(frozen=True)
 class VideoList:
-    """The clips of a study and the names of its classes."""
+    """The clips of a study and the names of its classes.
+
+    Made by `read_list` and `make_list`.
+
+    >>> from lrp3d.study import Row
+    >>> clips = make_list([Row("b.mp4", "yoga"), Row("a.mp4", "archery")])
+    >>> clips.labels, len(clips.items), clips.alphabetical
+    (('archery', 'yoga'), 2, True)
+    """
 
     items: tuple[Item, ...]
     labels: tuple[str, ...] = ()

@@ -41,7 +41,11 @@ Lines = Sequence[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list: a clip and its class."""
+    """One line of a list: a clip and its class.
+
+    >>> Row("archery/a.mp4", "archery")
+    Row(name='archery/a.mp4', label='archery', places=(), frames=None)
+    """
 
     name: str
     label: str | int | None = None

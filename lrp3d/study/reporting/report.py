@@ -42,7 +42,14 @@ NOT_MADE = "Not made from these studies"
 
 @dataclass(frozen=True)
 class Report:
-    """Tables and figures, and what a reader must know first."""
+    """Tables and figures, and what a reader must know first.
+
+    Made by `report`; `write` puts it into a folder as a page, Markdown, pictures and csv.
+
+    >>> table = Table("atr", "ATR", ["model", "ATR"], [["I3D", 6]])
+    >>> print(Report("Studies", [table]).markdown().splitlines()[0])
+    # Studies
+    """
 
     title: str
     parts: Sequence[Table | Chart | Gallery]

@@ -30,6 +30,15 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
     Raises:
         StudyError: there is no study, a summary has another filter and there are no records to count again, or an
             earlier version of lrp3d made it, which counted other clips.
+
+    >>> import tempfile, torch
+    >>> from lrp3d.study import Record, summarise, write_summary
+    >>> rows = {"frame_logits": torch.ones(2), "matrix": torch.eye(2), "atr": torch.ones(2), "conservation": 0.0}
+    >>> summary = summarise([Record(0, "a.mp4", 1, 1, torch.tensor([0.0, 2.0]), **rows)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_summary(summary, f"{folder}/summary.json")
+    ...     load_summary(folder) == summary
+    True
     """
     path = Path(path)
     if (path / "records").is_dir():
@@ -67,7 +76,11 @@ def _warn_of_records(file: Path, summary: Mapping[str, Any]) -> None:
 
 
 def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """Returns the summary with other names of classes."""
+    """Returns the summary with other names of classes.
+
+    >>> with_labels({"classes": {"1": {"name": "class 1"}}, "names": {"1": "class 1"}}, ["archery", "yoga"])["names"]
+    {'1': 'yoga'}
+    """
     classes = {
         key: {**entry, "name": labels[int(key)] if int(key) < len(labels) else entry["name"]}
         for key, entry in summary["classes"].items()
@@ -97,7 +110,12 @@ def renamed(summary: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 
 def filter_sentence(summary: Mapping[str, Any]) -> str:
-    """Says how many clips count, and why the others do not."""
+    """Says how many clips count, and why the others do not.
+
+    >>> filter_entry = {"correct": True, "min_score": 0.5, "counted": 7, "wrong": 2, "without_label": 0, "low_score": 1}
+    >>> filter_sentence({"filter": filter_entry | {"without_relevance": 0}, "counts": {"explained": 10}})
+    '7 of 10 clips count (predicted correctly, with a score above 0.5); left out: 2 predicted wrongly, 1 of low score'
+    """
     filter_entry = summary["filter"]
     parts = [
         f"{filter_entry[key]} {words}"

@@ -37,6 +37,22 @@ def merge(study: Study, *, correct: bool = True, min_score: float = MIN_SCORE) -
     Raises:
         StudyError: a record is damaged, or of another configuration.
         ValueError: there are no records.
+
+    Returns:
+        The summary, as `summarise` returns it.
+
+    >>> import tempfile, lrp3d
+    >>> from lrp3d import study
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=2, width=8).eval()
+    >>> pairs = [(lrp3d.video.draw_clip(8, 32, seed=n), n) for n in range(2)]
+    >>> clips = study.Clips(pairs, study.Reader("", frames=4, size=32, short_side=32))
+    >>> explainer = study.Explainer(model)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = study.create(folder, study.configuration(explainer, clips), clips.list)
+    ...     print(study.run(made, explainer, clips))
+    ...     merge(made, correct=False, min_score=0)["counts"]["explained"]
+    2 clips explained, 0 failed
+    2
     """
     records = list(study.records())  # before failures are counted: a run may be under way, and redo some
     return summarise(
@@ -137,7 +153,18 @@ def summarise(
 
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
-    """Writes a summary as json with sorted keys; after a failure there is no file."""
+    """Writes a summary as json with sorted keys; after a failure there is no file.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the summary holds a number that json does not have, such as NaN.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_summary({"counts": {"explained": 2}}, f"{folder}/summary.json")
+    ...     json.loads(Path(folder, "summary.json").read_text())
+    {'counts': {'explained': 2}}
+    """
     write_text(Path(path), json.dumps(summary, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 

@@ -35,12 +35,31 @@ __all__ = ["Explainer", "LoneLogit", "Part"]
 
 
 class LoneLogit(ValueError):
-    """Raised where a study asks for a class of a lone logit, which is explained on the side on which it is."""
+    """Raised where a study asks for a class of a lone logit, which is explained on the side on which it is.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=1, width=8).eval()
+    >>> clip = video.draw_clip(4, 32).numpy()
+    >>> try:
+    ...     list(Explainer(model).parts([clip], targets=[0]))
+    ... except LoneLogit as error:
+    ...     print(str(error).partition(":")[0])
+    true classes are explained, and the model has one logit, which is explained for the class that its sign says
+    """
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some clips of a batch, with their explanation."""
+    """Some clips of a batch, with their explanation.
+
+    Made by `Explainer.parts`: one part for the whole batch, several where memory runs out.
+
+    >>> import lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=5, width=8).eval()
+    >>> (part,) = Explainer(model).parts([video.draw_clip(4, 32, seed=seed).numpy() for seed in range(2)])
+    >>> part.clips, part.explanation.logits.shape, part.windows
+    (slice(0, 2, None), torch.Size([2, 5]), None)
+    """
 
     clips: slice
     """The clips of the batch that this part explains."""

@@ -40,7 +40,14 @@ STALE = 3600  # seconds after which an unfinished file belongs to no living proc
 
 
 class StudyError(AdvisedError):
-    """The folder is no study, or it is a study with another configuration; nothing was changed in it."""
+    """The folder is no study, or it is a study with another configuration; nothing was changed in it.
+
+    >>> try:
+    ...     load_study("missing")
+    ... except StudyError as error:
+    ...     print(error)
+    missing is no study: `lrp3d study run --out missing` makes one
+    """
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -54,7 +61,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """A study on disk, as `create` or `load_study` returns it."""
+    """A study on disk, as `create` or `load_study` returns it.
+
+    >>> import tempfile
+    >>> from lrp3d.study import Row, make_list
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = create(folder, {"frames": 8}, make_list([Row("a.mp4", 0), Row("b.mp4", 1)]))
+    ...     study.config["frames"], [item.name for item in study.items], study.done()
+    (8, ['a.mp4', 'b.mp4'], set())
+    """
 
     folder: Path
     config: dict[str, Any]
@@ -261,6 +276,13 @@ def load_study(folder: str | Path) -> Study:
 
     Raises:
         StudyError: the folder holds no study.
+
+    >>> import tempfile
+    >>> from lrp3d.study import Row, make_list
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = create(folder, {"frames": 8}, make_list([Row("a.mp4", 0)]))
+    ...     load_study(folder).hash == made.hash
+    True
     """
     folder = Path(folder)
     try:

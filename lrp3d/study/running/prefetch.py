@@ -37,7 +37,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failure:
-    """One line that says why a clip could not be read."""
+    """One line that says why a clip could not be read.
+
+    Given by `ahead` in the place of a result.
+
+    >>> Failure("a.mp4 is not a video").reason
+    'a.mp4 is not a video'
+    """
 
     reason: str
 

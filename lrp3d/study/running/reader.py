@@ -27,7 +27,14 @@ __all__ = ["Pixels", "Reader", "normalised"]
 
 @dataclass(frozen=True)
 class Pixels:
-    """The pixels that a model sees of a clip, as bytes, which take a quarter of what floats would between processes."""
+    """The pixels that a model sees of a clip, as bytes, which take a quarter of what floats would between processes.
+
+    Returned by a `Reader`.
+
+    >>> pixels = Pixels(video.draw_clip(frames=4, size=32).numpy(), np.arange(4))
+    >>> pixels.frames.shape, pixels.frames.dtype
+    ((4, 32, 32, 3), dtype('uint8'))
+    """
 
     frames: np.ndarray
     """uint8 RGB (t, h, w, 3)."""

@@ -24,7 +24,14 @@ __all__ = ["Record", "records_of"]
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a model made of one clip: `k` classes, `n` frames with a logit, `t` columns of the matrix, `w` windows."""
+    """What a model made of one clip: `k` classes, `n` frames with a logit, `t` columns of the matrix, `w` windows.
+
+    Written by `run`, one file for each clip; `Study.records` reads them.
+
+    >>> rows = {"frame_logits": torch.ones(2), "matrix": torch.eye(2), "atr": torch.ones(2), "conservation": 0.0}
+    >>> record = Record(0, "a.mp4", label=1, target=1, logits=torch.tensor([0.0, 2.0]), **rows)
+    >>> record.prediction, round(record.score, 2), record.avg_atr
+    """
 
     number: int
     """The clip's place in the study's list."""

@@ -40,7 +40,13 @@ NEVER_WORKED = 100  # after so many clips that break the model and none that wor
 
 @dataclass
 class Outcome:
-    """How many clips of a shard were explained, and how many failed."""
+    """How many clips of a shard were explained, and how many failed.
+
+    Returned by `run`.
+
+    >>> print(Outcome(explained=3, before=2, failed=1))
+    3 clips explained (2 were done before), 1 failed
+    """
 
     explained: int = 0
     before: int = 0
@@ -99,6 +105,18 @@ def run(
         ValueError: the list has a class that the model does not have.
         OSError, StudyError: the folder cannot be written, or was removed during the run.
         Exception: the model's own error, if it fails on every clip, or on the first 100.
+
+    >>> import tempfile, lrp3d
+    >>> from lrp3d import study
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=2, width=8).eval()
+    >>> clips = study.Clips([(lrp3d.video.draw_clip(8, 32), 1)], study.Reader("", frames=4, size=32, short_side=32))
+    >>> explainer = study.Explainer(model)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = study.create(folder, study.configuration(explainer, clips), clips.list)
+    ...     print(study.run(made, explainer, clips))
+    ...     print(study.run(made, explainer, clips))  # what has a record is not explained again
+    1 clip explained, 0 failed
+    0 clips explained (1 were done before), 0 failed
     """
     shard = shard or Shard()
     if explain_labels and any(item.label is None for item in study.items):

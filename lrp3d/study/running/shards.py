@@ -14,7 +14,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """Process ``rank`` of ``world``, and its number on its own machine."""
+    """Process ``rank`` of ``world``, and its number on its own machine.
+
+    Raises:
+        ValueError: the rank is not one of the shards.
+
+    >>> Shard(1, 3).take(range(8))
+    [1, 4, 7]
+    """
 
     rank: int = 0
     world: int = 1

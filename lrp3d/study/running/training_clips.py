@@ -48,6 +48,16 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         ValueError: a clip has no class, or the square is larger than the shorter side.
 
     Source: paper, App. E.
+
+    >>> import tempfile, numpy as np
+    >>> from lrp3d.study import Item, Reader
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/clip.npy", video.draw_clip(frames=20, size=48).numpy())
+    ...     reader = Reader(folder, frames=4, size=32, short_side=32)
+    ...     clips = TrainingClips([Item(0, "clip.npy", 3)], reader, (0.5,) * 3, (0.5,) * 3, short_sides=(32, 40))
+    ...     clip, label = clips[0]
+    >>> clip.shape, label
+    (torch.Size([3, 4, 32, 32]), 3)
     """
 
     items: Sequence[Item]
