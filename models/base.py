@@ -94,6 +94,12 @@ class VideoModel(nn.Module):
         builder: the function that made the model.
         arguments: the arguments of that call, so that a checkpoint can repeat it.
         notes: sentences about decisions that were made when the weights were loaded.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+    >>> clip = torch.rand(2, 3, 4, 32, 32)
+    >>> isinstance(model, VideoModel), model(clip).shape, model.frame_logits(clip).shape
+    (True, torch.Size([2, 10]), torch.Size([2, 4, 10]))
     """
 
     features: nn.Module

@@ -29,6 +29,12 @@ class LoadReport:
 
     `notes` has a sentence for each decision: which of two sets of weights was taken, what was left out, or what was
     repeated.
+
+    >>> import lrp3d
+    >>> model, other = (lrp3d.models.tsn_resnet(18, num_classes=10, width=8) for _ in range(2))
+    >>> report = load_checkpoint(model, other.state_dict())
+    >>> report.dialect, len(report.loaded) == len(model.state_dict()), report.kept
+    ('lrp3d', True, ())
     """
 
     dialect: str

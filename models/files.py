@@ -26,7 +26,15 @@ State = Mapping[str, Any]
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not fit; the model has not changed."""
+    """A checkpoint cannot be read or does not fit; the model has not changed.
+
+    >>> import torch, lrp3d
+    >>> try:
+    ...     lrp3d.models.load_checkpoint(lrp3d.models.tsn_resnet(18, 10, width=8), {"stem.kernel": torch.zeros(1)})
+    ... except lrp3d.models.CheckpointError as error:
+    ...     print(str(error).partition(";")[0])
+    no known source names parameters like this (stem.kernel)
+    """
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,16 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
         FileNotFoundError: there is no such file; addresses on the network are not read.
         CheckpointError: the file needs unpickling, is damaged, claims more than it holds, or is another kind of file,
             which the message names.
+
+    Returns:
+        Its `state`, as the source wrote it, with `metadata` (of safetensors) and `name`.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"state_dict": {"fc.weight": torch.zeros(5, 8)}}, f"{folder}/weights.pth")
+    ...     found = read_checkpoint(f"{folder}/weights.pth")
+    >>> found.name, found.state["state_dict"]["fc.weight"].shape
+    ('weights.pth', torch.Size([5, 8]))
     """
     text, path = os.fspath(path), Path(path)
     if path.is_dir():

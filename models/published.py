@@ -20,7 +20,13 @@ TOLERANCE = 1e-3  # MiB, because sources state sizes with three digits
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint that its authors publish."""
+    """A checkpoint that its authors publish.
+
+    >>> from lrp3d.models import PUBLISHED
+    >>> published = PUBLISHED["pytorchvideo-slowfast-r50-8x8"]
+    >>> published.model, published.dataset, published.classes
+    ('SlowFast-R50-8x8', 'Kinetics-400', 400)
+    """
 
     name: str
     url: str
@@ -100,6 +106,11 @@ def fetch_weights(source: str, *, progress: bool = True) -> Path:
     Raises:
         ValueError: the name is unknown, or an address of plain http has no digest.
         CheckpointError: the file cannot be fetched, or differs from what its source states.
+
+    >>> fetch_weights("resnet")
+    Traceback (most recent call last):
+        ...
+    ValueError: there are no public weights 'resnet'; known are pytorchvideo-slowfast-r50-8x8, ...
     """
     wanted = PUBLISHED.get(source) or _parse_address(source)
     file = Path(unquote(urlsplit(wanted.url).path)).name

@@ -22,6 +22,13 @@ class Recipe:
         warmup_epochs: epochs of linear increase from zero; may be a fraction.
         clip_gradient: largest norm of the gradient, None for no limit.
         seed: seed of shuffling, augmentation and dropout.
+
+    Raises:
+        ValueError: a number is outside of its range.
+
+    >>> recipe = Recipe(epochs=30, learning_rate=0.02, warmup_epochs=1)
+    >>> recipe.batch_size, recipe.learning_rate_at(0.5)
+    (16, 0.01)
     """
 
     epochs: int = 50

@@ -62,6 +62,13 @@ def save_checkpoint(
         ValueError: the number of class names differs from the number of classes, two names are the same, or the
             model's mean, std, frames, size or short_side are not valid.
         CheckpointError: safetensors cannot store the model's tensors.
+
+    >>> import tempfile, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=2, width=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(model, f"{folder}/mine.safetensors", ["archery", "yoga"])
+    ...     load_model(f"{folder}/mine.safetensors").classes
+    ('archery', 'yoga')
     """
     metadata = _metadata(model, classes, name)
     notes = tuple(notes) or getattr(model, "notes", ()) if isinstance(model, VideoModel) else tuple(notes)
@@ -121,6 +128,14 @@ def load_model(path: Source) -> VideoModel:
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file does not say how to make its model, or its description is invalid or does not fit.
+
+    >>> import tempfile, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(model, f"{folder}/mine.safetensors")
+    ...     again = load_model(f"{folder}/mine.safetensors")
+    >>> again.training, torch.equal(again.fc.weight, model.fc.weight)
+    (False, True)
     """
     checkpoint = opened(path)
     return _make_to_fit(making(checkpoint).make, checkpoint).eval()
@@ -142,6 +157,12 @@ def build_for(
     Raises:
         CheckpointError: the checkpoint cannot be read safely or does not fit the model.
         ValueError: an unknown model or option.
+
+    >>> import tempfile, lrp3d
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(lrp3d.models.tsn_resnet(18, num_classes=7).state_dict(), f"{folder}/weights.pth")
+    ...     build_for(f"{folder}/weights.pth", "TSN-R18-f8").num_classes
+    7
     """
     checkpoint = opened(checkpoint)
     if not options and stored_arguments(checkpoint) and checkpoint.metadata.get("model") == model_name:
@@ -193,6 +214,13 @@ def convert_checkpoint(
     Raises:
         CheckpointError: the source cannot be read safely or does not fit the model; nothing is written.
         ValueError: an unknown model or option.
+
+    >>> import tempfile, lrp3d
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(lrp3d.models.tsn_resnet(18, num_classes=7).state_dict(), f"{folder}/weights.pth")
+    ...     model = convert_checkpoint(f"{folder}/weights.pth", f"{folder}/mine.safetensors", "TSN-R18-f8")
+    ...     load_model(f"{folder}/mine.safetensors").name
+    'TSN-R18-f8'
     """
     checkpoint = read_checkpoint(source, trust_pickle)
     if isinstance(model_name, nn.Module):

@@ -24,7 +24,7 @@ class ExcessSpan:
     """What `excess_span` finds in each clip.
 
     >>> clips = torch.eye(4).repeat(2, 1, 1)
-    >>> clips[0, 1, 3] = clips[0, 3, 1] = 2.0  # in the first clip frames 1 and 3 use each other; the second has no excess
+    >>> clips[0, 1, 3] = clips[0, 3, 1] = 2.0  # in the first clip, frames 1 and 3 use each other
     >>> found = excess_span(clips, torch.eye(4))
     >>> found.span.tolist(), found.share.tolist(), found.mean().item()
     ([3.0, nan], [0.5, 0.0], 3.0)

@@ -30,8 +30,8 @@ class Clips:
 
     Args:
         clips: (clip, label) or (clip, label, name) for each clip, or a mapping with such entries, as the rows of a
-            Hugging Face dataset are. A clip is a path; frames (t, h, w, 3) as a tensor or an array, uint8 or floats from 0 to
-            1; a sequence of images; or a decoder whose items are frames. A label is a number, a name or None.
+            Hugging Face dataset are. A clip is a path; frames (t, h, w, 3) as a tensor or an array, uint8 or floats
+            from 0 to 1; a sequence of images; or a decoder whose items are frames. A label is a number, a name or None.
         reader: how clips are read; paths are relative to its root.
         labels: names of the model's classes. Default: the names that a Hugging Face dataset has for its labels, or the
             names among the labels in alphabetical order.
