@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import importlib.util
+import inspect
 import json
 import pkgutil
 import re
@@ -79,6 +80,23 @@ def test_the_examples_of_a_module_run_and_show_what_they_say(name):
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testmod(module, optionflags=flags)
     assert result.failed == 0
+
+
+def public_names(package):
+    """Classes and functions in the `__all__` of a package and of the packages that it lists, by name."""
+    for name in package.__all__:
+        found = getattr(package, name)
+        if inspect.ismodule(found) and hasattr(found, "__all__"):
+            yield from public_names(found)
+        elif inspect.isclass(found) or inspect.isfunction(found):
+            yield f"{package.__name__}.{name}", found
+
+
+def test_every_public_class_and_function_shows_how_it_is_used():
+    names = dict(public_names(lrp3d))
+    assert "lrp3d.study.read_list" in names
+    without = [name for name, found in names.items() if ">>> " not in inspect.getdoc(found)]
+    assert without == ["lrp3d.study.write_parquet"]  # which needs an extra, and says how without running
 
 
 def test_links_between_the_pages_lead_somewhere():

@@ -15,7 +15,11 @@ __all__ = ["Cell", "Table", "Value"]
 
 @dataclass(frozen=True)
 class Value:
-    """A number, with its deviation and its difference from another number."""
+    """A number, with its deviation and its difference from another number.
+
+    >>> print(Value(6.5, std=0.4), Value(0.123, digits=2))
+    6.5 ± 0.4 0.12
+    """
 
     mean: float | None
     std: float | None = None
