@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,10 +40,12 @@ from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
+from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
 from lrp3d.propagation.inside import Inside, Where, check_inside, names_of
 from lrp3d.propagation.layer_rows import check_rows_at, layer_seeds
 from lrp3d.propagation.motion_parts import check_motion, still_clip
 from lrp3d.propagation.notes import warn_of_what_is_missing
+from lrp3d.propagation.rows_advice import rows_advice
 from lrp3d.results import warn_of_little_through_rows, with_matrix, without_matrix
 from lrp3d.steps.zero_denominators import ZeroDenominators, asking
 from lrp3d.twin.evaluation_mode import prepare_mode
@@ -203,15 +206,8 @@ def explain(
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding, zeros:
         read = Reader(output)
-        options = (
-            input_range,
-            layout,
-            contrastive,
-            read,
-            constants,
-            seed,
-            (*layer_patterns, *channels, *([rows_at] if rows_at else [])),
-        )
+        names = (*layer_patterns, *channels, *([rows_at] if rows_at else []))
+        options = (input_range, layout, contrastive, read, constants, seed, names)
         record = twin.record((clip,), *options)
         _check_record(record, pathways, layout, read)
         split = None
@@ -233,10 +229,8 @@ def explain(
             _warn_of_time(clips, pathways)
             return without_matrix(clips, channels)
         check_frames(pathways, layout, len(record.output))
-        if rows_at:
-            seeds = layer_seeds(clips, rows_at)
-        else:
-            seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
+        plain = (input_range, layout, False, Reader(output), constants, seed, ("*",))
+        seeds = _row_seeds(clips, twin.composite, rows_at, merge, read, partial(twin.record, (clip,), *plain))
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
         hint = axes_hint(pathways, layout)
         with contextlib.ExitStack() as watched:
@@ -250,6 +244,30 @@ def explain(
             return result
         assert result.matrix is not None
         return replace(result, floor=floor_of(shares, result.matrix))
+
+
+def _row_seeds(
+    clips: ClipRelevance,
+    composite: Composite,
+    rows_at: str | None,
+    merge: str,
+    read: Reader,
+    plain_with_modules: Callable[[], Trace],
+) -> FrameSeeds:
+    """The seeds of the rows: frames with logits, or the time steps of a module.
+
+    Where frames have none, the error names a module, which a further run for plain relevance tells, with the outputs of
+    all modules as steps.
+    """
+    if rows_at is not None:
+        return layer_seeds(clips, rows_at)
+    chosen, settings = clips.chosen, clips.settings
+    try:
+        return frame_seeds(clips.record, chosen, composite, settings.contrastive, merge, settings.layout, read.frames)
+    except FramesInColumns:
+        raise
+    except NoFrameLogits as error:
+        raise NoFrameLogits(error.reason, rows_advice(plain_with_modules(), chosen.alone, settings.layout)) from None
 
 
 def _check_record(record: Trace, pathways: Sequence[Tensor], layout: str, read: Reader) -> None:

@@ -1,5 +1,8 @@
 """Rows that are time steps at a layer: what of the clip's logit flows through each of them."""
 
+import pickle
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -82,7 +85,7 @@ def test_a_row_is_what_flows_through_a_time_step_and_comes_from_every_frame():
 
 
 def test_without_rows_at_such_a_model_has_no_matrix_and_the_error_names_the_way_out():
-    with pytest.raises(lrp3d.NoFrameLogits, match="with rows_at= and the name of a module it makes rows of the time"):
+    with pytest.raises(lrp3d.NoFrameLogits, match="with rows_at='lower' it makes rows of the 6 time steps"):
         lrp3d.explain(made(LastNorm), clips())
 
 
@@ -255,3 +258,31 @@ def test_images_have_no_rows():
             torch.rand(1, 3, 4, 4),
             rows_at="0",
         )
+
+
+@pytest.mark.parametrize("head", ["norm after the mean", "class token"])
+def test_the_error_without_rows_names_the_last_module_through_whose_frames_most_of_the_logit_flows(head):
+    model, clip = made(lambda: VideoViT(head=head)), clips(frames=4, size=8)
+    with pytest.raises(lrp3d.NoFrameLogits) as refused:
+        lrp3d.explain(model, clip)
+    said = r"with rows_at='(\S+)' it makes rows of the 4 time steps there, through which (\d+) % of the logit flows"
+    advised = re.search(said, str(refused.value))
+    assert advised[0] == pickle.loads(pickle.dumps(refused.value)).rows
+    found = lrp3d.explain(model, clip, rows_at=advised[1], **PLAIN)
+    assert f"{100 * float(found.through_rows.min()):.0f}" == advised[2]
+    assert int(advised[2]) >= 50
+    if head == "norm after the mean":
+        assert advised.groups() == ("blocks", "100")
+
+
+def test_where_frames_cannot_be_followed_nothing_is_advised():
+    class Scrambled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3 * 6 * 4 * 4, 2)
+
+        def forward(self, clip):
+            return self.fc(clip.flatten(1)).relu()
+
+    with pytest.raises(lrp3d.NoFrameLogits, match="with rows_at= and the name of a module it makes rows"):
+        lrp3d.explain(Scrambled().double().eval(), clips(), target=0)

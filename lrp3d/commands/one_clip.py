@@ -196,7 +196,8 @@ def _with_what_there_is(
     except NoFrameLogits as error:
         why = f"no temporal relevance here: {as_options(error.reason)}"
         _refuse_what_needs_frames(why, options, error)
-        return explain_tensor(target, temporal=False), [f"{why}; --rows-at makes rows of the time steps of a module"]
+        advice = as_options(error.rows).replace("it makes", "there are")
+        return explain_tensor(target, temporal=False), [f"{why}; {advice}"]
 
 
 def _refuse_what_needs_frames(why: str, options: ClipOptions, cause: Exception | None = None) -> None:

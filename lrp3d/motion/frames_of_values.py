@@ -37,7 +37,7 @@ from lrp3d.motion.frames_over_axes import over_averages, over_maxima, over_token
 from lrp3d.motion.frames_over_windows import by_position
 from lrp3d.motion.mixing_steps import MixingSteps, Reading, Sequenced
 from lrp3d.motion.moved_frames import MovedFrames
-from lrp3d.motion.refusals import summed_products, unknown, unmatched, unseen
+from lrp3d.motion.refusals import FramesLost, summed_products, unknown, unmatched, unseen
 from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
@@ -55,12 +55,13 @@ class FramesOfValues:
         record: the run on clips.
         layout: the layout of the clips.
         top: the node up to which frames are followed; None for the logits.
+        as_far_as_possible: whether to end, without an error, where they cannot be followed.
 
     Raises:
         FramesLost: frames cannot be followed through an operation.
     """
 
-    def __init__(self, record: Trace, layout: str, top: Node | None = None):
+    def __init__(self, record: Trace, layout: str, top: Node | None = None, as_far_as_possible: bool = False):
         self.mixing: MixingSteps = MixingSteps()
         """The operations that mix frames."""
         self._moved = MovedFrames()
@@ -72,7 +73,16 @@ class FramesOfValues:
         for step in record.tracer.steps:
             if step in nodes and not isinstance(step, Written):
                 node = nodes[step]
-                self._moved.known[node] = self._after(step, node)._replace(origin=node)
+                try:
+                    self._moved.known[node] = self._after(step, node)._replace(origin=node)
+                except FramesLost:
+                    if as_far_as_possible:
+                        return
+                    raise
+
+    def knows(self, node: Node) -> bool:
+        """Whether frames were followed up to the output of a node."""
+        return node in self._moved.known
 
     def of(self, node: Node) -> Frames:
         """The frames of the output of a node up to which they were followed."""

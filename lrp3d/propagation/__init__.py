@@ -9,7 +9,7 @@ whose entries `time_axis` finds the time steps, and `entry_order` their order; `
 from attention of frames to frames. `seen_frames` finds which frames a forward picks of its clip, `unpadded` which
 frames are left by layers that do not pad, `frame_order` in which order its first layers (`first_layers`) see them, and
 `frame_columns` tells logits of frames from those of classes. Where rows are to be time steps of a module, `layer_rows`
-makes their seeds.
+makes their seeds, and `rows_advice` finds a module for them.
 `clip_relevance` propagates the seeds of one batch of clips, and `temporal_matrix` makes the matrix from the rows.
 `notes` says what is to be known beside the numbers.
 

@@ -23,15 +23,17 @@ class NoFrameLogits(ValueError):
     the model never averages over time, so no frame has a logit of its own
     """
 
-    def __init__(self, reason: str):
+    def __init__(self, reason: str, rows: str = ""):
         self.reason = reason
+        self.rows: str = rows or "with rows_at= and the name of a module it makes rows of the time steps there"
+        """What `rows_at=` can do about it."""
         super().__init__(
             f"no temporal relevance here: {reason}. lrp3d.explain with temporal=False explains the clip alone, and "
-            f"with rows_at= and the name of a module it makes rows of the time steps there. {MEASURED}"
+            f"{self.rows}. {MEASURED}"
         )
 
-    def __reduce__(self) -> tuple[type[NoFrameLogits], tuple[str]]:
-        return type(self), (self.reason,)
+    def __reduce__(self) -> tuple[type[NoFrameLogits], tuple[str, str]]:
+        return type(self), (self.reason, self.rows)
 
 
 class FramesInColumns(NoFrameLogits):

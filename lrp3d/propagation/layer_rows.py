@@ -85,7 +85,7 @@ def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:
     n, edge = frames.length, (node, 0)
     relevance = clips.at(edge)  # (1, *output)
     of_class = clips.one_side_at(edge) if clips.contrasts_classes else relevance
-    logits = n * _totals(of_class, frames, len(clips.logits))
+    logits = n * totals_of_steps(of_class, frames, len(clips.logits))
     if not logits.any():
         raise NoLayerRows(
             f"{wanted}: no relevance flows through its {n} time steps, but all of it through what belongs to no frame, "
@@ -115,7 +115,7 @@ def _frames(clips: ClipRelevance, node: Node, wanted: str) -> Frames:
     return frames
 
 
-def _totals(relevance: Tensor, frames: Frames, batch: int) -> Tensor:
+def totals_of_steps(relevance: Tensor, frames: Frames, batch: int) -> Tensor:
     """The sums (b, n) of relevance (1, *output) over what belongs to each time step of each clip."""
     slot, clip = (x.to(relevance.device) for x in (frames.slot, frames.clip))
     number = torch.where(slot == NONE, batch * frames.length, clip * frames.length + slot)  # the last one is of no step

@@ -57,7 +57,8 @@ def test_the_rows_are_those_of_the_library_and_named(run, clip):
 def test_without_it_the_note_says_that_there_is_such_an_option(run, clip):
     code, out, _ = run("explain", clip, *MODEL)
     assert code == 0
-    assert "; --rows-at makes rows of the time steps of a module" in out
+    said = "; with --rows-at lower there are rows of the 4 time steps there, through which 100 % of the logit flows"
+    assert said in out
     assert "ATR " not in out
 
 
