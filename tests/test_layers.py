@@ -59,6 +59,27 @@ def test_nothing_else_changes_where_layers_are_asked_for(averages, contrastive):
         assert found.layers["pool"].flatten(1).sum(1).abs().max() < 1e-9
 
 
+class TwoRates(nn.Module):
+    """A slow and a fast pathway with a head of their own each; no frame but every third is one of the slow pathway."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.slow, self.fast = (nn.Sequential(nn.Conv3d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool3d(1)) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Sequential(nn.Flatten(), nn.Linear(4, 5)) for _ in range(2))
+        self.double().eval()
+
+    def forward(self, x):
+        return self.heads[0](self.slow(x[:, :, ::3])) + self.heads[1](self.fast(x))
+
+
+def test_a_layer_that_sees_nothing_of_some_frames_changes_nothing_either():
+    plain, found = (lrp3d.explain(TwoRates(), CLIP, 0, contrastive=False, layers=names) for names in ([], ["*"]))
+    torch.testing.assert_close(found.matrix, plain.matrix, **EXACT)
+    logits = sum(found.layers[f"heads.{i}.1"].sum(1) for i in range(2))
+    torch.testing.assert_close(logits, found.logits[:, 0], **EXACT)
+
+
 @pytest.mark.parametrize("averages", [True, False])
 def test_rows_at_a_layer_sum_to_their_frame_logits_and_on_average_to_the_layer(averages):
     found = lrp3d.explain(

@@ -424,10 +424,12 @@ class Tracer(Recorder, TorchFunctionMode):
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:
-    """Attaches the `Outlet` of a module.
+    """Attaches the `Outlet` of a module, unless nothing of the clip is left: a replay may know of no frame of a pathway.
 
     It is no closure over the tracer, because the tape would hold it, and no garbage collector sees a circle through
     autograd's graph.
     """
     tracer = active_tracer()
+    if not tracer.is_signal(x):
+        return x
     return tracer.attach(Outlet(x.shape), x.detach(), [x], replace(tracer.signals[x]), name=name)

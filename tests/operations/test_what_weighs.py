@@ -94,6 +94,61 @@ def test_values_take_all_in_linear_attention(kernel):
     assert [("weighs" in rule, "never negative" in rule) for rule in rules[:2]] == [(True, True)] * 2
 
 
+class CausalAttention(LinearAttention):
+    """The same where each token sees the tokens up to itself: by sums of outer products, or by a triangle of a matrix."""
+
+    def __init__(self, sums):
+        super().__init__(lambda x: F.elu(x) + 1)
+        self.sums = sums
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.embed(x).flatten(2).transpose(1, 2)).chunk(3, -1)
+        q, k = self.kernel(q), self.kernel(k)
+        if self.sums:
+            contexts = torch.einsum("bnk,bnv->bnkv", k, v).cumsum(1)
+            x = torch.einsum("bnkv,bnk->bnv", contexts, q)
+        else:
+            x = torch.tril(q @ k.mT) @ v
+        return self.fc((x / (q * k.cumsum(1)).sum(-1, keepdim=True)).mean(1))
+
+
+def test_values_take_all_in_causal_linear_attention_too():
+    found, wanted = (
+        lrp3d.explain(CausalAttention(sums), CLIP, 0, composite="epsilon", contrastive=False, temporal=False)
+        for sums in (True, False)
+    )
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-6, atol=1e-9)
+
+
+STATES = {
+    "Einstein sum": lambda step, b, x: torch.einsum("bd,bn,bd->bdn", step, b, x),
+    "products": lambda step, b, x: step[..., None] * b[:, None] * x[..., None],
+}
+
+
+class StateSpace(nn.Module):
+    """What a state-space model (Mamba) writes into its state: x, by a step size and a direction, each of its own frame."""
+
+    def __init__(self, product):
+        super().__init__()
+        torch.manual_seed(0)
+        self.x, self.b, self.step, self.fc = nn.Linear(3, 4), nn.Linear(3, 6), nn.Linear(3, 4), nn.Linear(24, 5)
+        self.product = product
+        self.double().eval()
+
+    def forward(self, clip):
+        first, second, third, _ = clip.mean((3, 4)).unbind(2)
+        state = self.product(F.softplus(self.step(third)), self.b(second), F.silu(self.x(first)))
+        return self.fc(state.flatten(1))
+
+
+@pytest.mark.parametrize("how", STATES)
+def test_what_is_written_into_a_state_is_no_weight_of_its_direction(how):
+    found = lrp3d.explain(StateSpace(STATES[how]), CLIP, 0, contrastive=False, temporal=False)
+    half = found.logits[:, 0] / 2
+    torch.testing.assert_close(found.frame_relevance[0], torch.stack([half, half, 0 * half, 0 * half], 1)[0])
+
+
 class Weighed(nn.Module):
     """Features that a function weighs."""
 
