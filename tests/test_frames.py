@@ -146,6 +146,38 @@ def test_the_layout_of_the_clip_changes_nothing(net, layout, sizes):
     torch.testing.assert_close(back, expected.relevance)
 
 
+class Fused(nn.Module):
+    """The logits of two networks, or of two views of the clip, each of which averages those of its frames."""
+
+    def __init__(self, first, second, view=lambda clip: clip):
+        super().__init__()
+        self.first, self.second, self.view = first, second, view
+
+    def forward(self, clip):
+        return 0.4 * self.first(clip) + 0.6 * self.second(self.view(clip))
+
+
+def test_rows_of_several_averages_of_frame_logits_are_those_of_their_sum():
+    parts, clip = [make(reference.Folded, seed=seed) for seed in (0, 1)], clips()
+    found = lrp3d.explain(Fused(*parts, lambda clip: clip.flip(-1)).eval(), clip, [0, 1])
+    views = zip(parts, (clip, clip.flip(-1)), strict=True)
+    first, second = (reference.frame_logits(part, view, [0, 1], 8) for part, view in views)
+    wanted = 0.4 * first + 0.6 * second
+    torch.testing.assert_close(found.frame_logits, wanted)
+    torch.testing.assert_close(found.matrix.sum(2), wanted)
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_a_network_fused_with_itself_is_explained_as_it_is(target, contrastive):
+    model, clip = make(reference.Folded), clips()
+    found, wanted = (
+        lrp3d.explain(net, clip, target, contrastive=contrastive) for net in (Fused(model, model).eval(), model)
+    )
+    for name in ("relevance", "frame_logits", "matrix"):
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-9)
+
+
 # -------------------------------------------------------------------------------------------------- refusals
 
 
@@ -155,6 +187,17 @@ class ReluAfterPool(VideoNet):
 
     def head(self, x):
         return self.fc(torch.relu(self.hidden(x.mean((2, 3, 4)))))
+
+
+class MeanOfWhatIsPooled(VideoNet):
+    """As in X3D: features are pooled, go through an activation, and the logits have axes of one place to average over."""
+
+    def build(self, width, classes):
+        self.hidden = nn.Linear(width, width)
+
+    def head(self, x):
+        x = torch.relu(self.hidden(nn.functional.adaptive_avg_pool3d(x, 1).permute(0, 2, 3, 4, 1)))
+        return self.fc(x).mean((1, 2, 3))
 
 
 class MaxOverFrames(VideoNet):
@@ -192,6 +235,7 @@ class BesideThePool(VideoNet):
     ("net", "reason"),
     [
         (ReluAfterPool, "relu.*not linear"),
+        (MeanOfWhatIsPooled, "relu.*not linear"),
         (MaxOverFrames, "amax"),
         (TimeInTheClassifier, "never averages over time|not linear"),
         (BesideThePool, ""),

@@ -55,25 +55,29 @@ def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[Time
     output = record.output
     averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
+    spent: str | None = None
     mixed: list[TimeAverage] = []
     for node in downwards([output.grad_fn], averages.__contains__):
         step = step_of(node)
         if isinstance(step, ClipInput):
-            raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
+            nothing = "the model never averages over time, so no frame has a logit of its own"
+            raise NoFrameLogits(problem or spent or nothing)
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
             if frames is not None and step.operands[0].shape == frames:
                 return [_of_frame_logits(node, step, frames[1], len(output))]
             sought = _average_of(node, step, len(output))
-            problem = problem or sought.problem
+            problem, spent = problem or sought.problem, spent or sought.spent
             mixed += sought.mixed
             if sought.average is not None:
                 averages[node] = sought.average
                 continue
         if step is not None and not _is_linear(step):
             names = [average.step.name for average in mixed if not average.keeps_time(len(output))]
-            raise NoFrameLogits(problem or _not_linear(step, names[0] if names else ""))
+            if spent and _pools_time(node, len(output)):  # which used up the frames, however many there are
+                spent = None
+            raise NoFrameLogits(problem or spent or _not_linear(step, names[0] if names else ""))
     if not averages:
-        raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
+        raise NoFrameLogits(problem or spent or "the logits do not descend from the clip in any way lrp3d can see")
     if weighing := _weighed_by_averages(output.grad_fn, averages):
         raise NoFrameLogits(
             f"'{weighing}' weighs by weights that are made of what was pooled over time, so that it is not linear in it"
@@ -115,6 +119,8 @@ class _Sought(NamedTuple):
     """Averages of frames that were mixed before, or of the places of a picture."""
     problem: str | None
     """Why the step is no such average, although it averages over an axis of time."""
+    spent: str | None = None
+    """The same where only one time step is left, so that the step shows nothing."""
 
 
 def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
@@ -138,12 +144,23 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
             mixed.append(average)
         else:
             problem = problem or f"'{step.name}' {disorder(source_steps)}"
+    spent: str | None = None
     if axes and not weighs and all(shape[axis] == 1 for axis in axes):
-        problem = (
+        spent = (
             f"only one time step is left where '{step.name}' averages over time (pools or strides "
             "before it use up this clip); take more frames"
         )
-    return _Sought(None, mixed, problem)
+    return _Sought(None, mixed, problem, spent)
+
+
+def _pools_time(node: Node, batch: int) -> bool:
+    """Whether frames are averaged below a node."""
+    for below in downwards([node]):
+        step = step_of(below)
+        if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
+            if _average_of(below, step, batch).average is not None:
+                return True
+    return False
 
 
 def _not_linear(step: Step, mixed: str) -> str:
@@ -235,12 +252,12 @@ def frame_seeds(
             raise FramesInColumns(what) from None
         raise
     follows_classifier = [average.step.after_classifier for average in averages]
-    if any(follows_classifier) and not (len(averages) == 1 and all(follows_classifier)):
+    if any(follows_classifier) and not all(follows_classifier):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     check_clock(averages)
     seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
     by_clip = len(averages[0].features) == len(record.output)  # heads that are folded into the batch are turned alone
-    if all(follows_classifier) and by_clip and _adds_up(record.output, averages[0]):
+    if all(follows_classifier) and len(averages) == 1 and by_clip and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
             _orient(seeds, chosen.of(record.output))
