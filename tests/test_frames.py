@@ -388,6 +388,53 @@ def test_constants_between_the_frames_are_the_reason_of_a_refusal():
         lrp3d.explain(make(ConstantFrame), clips())
 
 
+class MotionGate(VideoNet):
+    """The difference to the next frame, of which the last has none, weighs the features of a frame (ACTION-Net)."""
+
+    def build(self, width, classes):
+        self.excite = nn.Conv2d(width, width, 1)
+
+    def head(self, x):
+        b, c, t, h, w = x.shape
+        padded = nn.functional.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 0, 0, 1)).transpose(1, 2)
+        gate = self.excite(padded.reshape(b * t, c, h, w)).view(b, t, c, h, w).transpose(1, 2).sigmoid()
+        for _ in range(3):  # so that the way through the gate is the shorter one
+            x = nn.functional.gelu(x).relu()
+        return self.fc((x * gate).mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+class TokensOverTimeFirst(VideoNet):
+    """A class token for each frame: these attend to each other, as constants still, then each to its frame (AIM)."""
+
+    def build(self, width, classes):
+        self.token, self.qkv = nn.Parameter(torch.randn(width)), nn.Linear(width, 3 * width)
+
+    def attention(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return (q @ k.mT / 2).softmax(-1) @ v
+
+    def head(self, x):
+        tokens = x.flatten(3).permute(0, 2, 3, 1)  # (b, t, places, c)
+        x = torch.cat([self.token.expand(*tokens.shape[:2], 1, -1), tokens], 2)
+        x = x + self.attention(x.transpose(1, 2)).transpose(1, 2)
+        return self.fc((x + self.attention(x))[:, :, 0]).mean(1)
+
+
+@pytest.mark.parametrize("composite", ["paper", "attnlrp"])
+def test_class_tokens_that_meet_over_time_as_constants_belong_to_their_frames(composite):
+    model, clip = make(TokensOverTimeFirst), clips(1)
+    found = lrp3d.explain(model, clip, 0, composite=composite)
+    torch.testing.assert_close(found.frame_logits, lrp3d.frame_logits(model, clip, 0))
+
+
+@pytest.mark.parametrize("composite", ["paper", "attnlrp"])
+def test_a_frame_whose_other_factor_is_padding_is_found_by_its_features(composite):
+    model, clip = make(MotionGate), clips()
+    found = lrp3d.explain(model, clip, 0, composite=composite)
+    assert found.matrix.shape == (2, 8, 8)
+    torch.testing.assert_close(found.frame_logits, lrp3d.frame_logits(model, clip, 0))
+
+
 class BesideAllFrames(VideoNet):
     """To the features of every frame something is added that was taken from all of them."""
 

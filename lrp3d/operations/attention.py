@@ -32,9 +32,12 @@ from lrp3d.tracing.signals import Signal, Weighs
 def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     """Records the softmax `output` of `x`: a gate in products, with the composite's rule for softmax if it has one."""
     tracer = active_tracer()
-    signal = Signal(nonnegative=True, weighs=Weighs.GATE)
     if not tracer.is_signal(x):
         return output
+    is_input = tracer.signals[x].is_input
+    if is_input is not None and dim is not None:  # where all of them are constants (class tokens), so is their softmax
+        is_input = is_input.expand(x.shape).amax(dim, keepdim=True).expand(x.shape)
+    signal = Signal(is_input=is_input, nonnegative=True, weighs=Weighs.GATE)
     rule = tracer.rule_for(F.softmax)
     if rule is not None and rule.on_softmax and dim is not None:
         return tracer.note_probabilities(

@@ -111,7 +111,7 @@ def spread_down(
         branches = with_edges(node, parts)
         if into_weights and step is not None and step.weigher is not None:
             branches.append((step.weigher.edge, step.weigher.spread(r)))
-        halved = isinstance(step, Halves) or (isinstance(step, LinearStep) and not _is_sum(step))
+        halved = isinstance(step, LinearStep) and not _is_sum(step)
         if mixing is not None and halved and len(branches) > 1:
             return [min(branches, key=lambda branch: mixing[branch[0][0]])]
         return branches
@@ -153,6 +153,8 @@ def _in_equal_parts(
         return [None, step.input_steps(r)]
     if isinstance(step, OverAxes):
         return [step.spread(r)]
+    if isinstance(step, Halves) and mixing is not None:
+        return _least_mixing_factor(step, r, [mixing[parent] for parent, _ in edges_below(node)])
     if isinstance(step, Elementwise | Written) or (isinstance(step, LinearStep) and not step.operands):
         return [None if part is None else part[0] for part in step.relevance(r[None])]
     if isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
@@ -160,6 +162,17 @@ def _in_equal_parts(
     if isinstance(step, LinearStep):
         return [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
     return None
+
+
+def _least_mixing_factor(step: Halves, r: Tensor, costs: list[Cost]) -> list[Tensor | None]:
+    """Hands every value of `r` to the factor that mixes least, unless that is a constant at its position (padding)."""
+    first = costs.index(min(costs))
+    part = step.parts[first]
+    parts: list[Tensor | None] = [None, None]
+    parts[first] = step.relevance(r[None])[first]
+    if isinstance(part, Tensor):
+        parts[1 - first] = step.relevance((r * (part == 0))[None])[1 - first]
+    return [None if each is None else each[0] for each in parts]
 
 
 def _is_sum(step: Step) -> bool:
