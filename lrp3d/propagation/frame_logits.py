@@ -15,7 +15,7 @@ Any other model is refused with the reason, never approximated.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -157,9 +157,9 @@ def _pools_time(node: Node, batch: int) -> bool:
     """Whether frames are averaged below a node."""
     for below in downwards([node]):
         step = step_of(below)
-        if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
-            if _average_of(below, step, batch).average is not None:
-                return True
+        lone = isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted
+        if lone and _average_of(below, cast(LinearStep, step), batch).average is not None:
+            return True
     return False
 
 

@@ -271,7 +271,7 @@ def test_options_of_a_network_are_of_the_kinds_that_its_builder_takes():
 def test_examples_in_docstrings_run(module):
     found = importlib.import_module(f"lrp3d.models.{module}")
     finder = doctest.DocTestFinder(exclude_empty=True)
-    runner = doctest.DocTestRunner()
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for name, member in vars(found).items():
         plain = getattr(member, "__wrapped__", member)
         if getattr(plain, "__module__", None) == found.__name__:

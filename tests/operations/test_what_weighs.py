@@ -95,7 +95,7 @@ def test_values_take_all_in_linear_attention(kernel):
 
 
 class CausalAttention(LinearAttention):
-    """The same where each token sees the tokens up to itself: by sums of outer products, or by a triangle of a matrix."""
+    """The same where each token sees those up to itself: by sums of outer products, or by a triangle of a matrix."""
 
     def __init__(self, sums):
         super().__init__(lambda x: F.elu(x) + 1)
@@ -127,7 +127,7 @@ STATES = {
 
 
 class StateSpace(nn.Module):
-    """What a state-space model (Mamba) writes into its state: x, by a step size and a direction, each of its own frame."""
+    """What a state-space model (Mamba) writes to its state: x, by a step size and a direction, each of its own frame."""
 
     def __init__(self, product):
         super().__init__()
