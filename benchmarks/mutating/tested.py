@@ -64,7 +64,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/steps/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
     "lrp3d/steps/weigher.py": ("tests/test_frames_queries.py", "tests/test_classifier.py"),
     "lrp3d/twin/weighed_sums.py": ("tests/test_classifier.py",),
-    "lrp3d/steps/step.py": ("tests/test_steps.py", "tests/test_lazy_relevance.py", "tests/test_conservation.py"),
+    "lrp3d/steps/step.py": (
+        "tests/test_steps.py",
+        "tests/test_lazy_relevance.py",
+        "tests/test_conservation.py",
+        "tests/test_nothing_silent.py",
+    ),
     "lrp3d/steps/summands.py": ("tests/operations/test_sums.py", "tests/test_lazy_relevance.py"),
     "lrp3d/steps/torch_nodes.py": ("tests/operations/test_rearrangements.py", "tests/test_frame_order.py"),
     "lrp3d/steps/writes.py": (
@@ -79,6 +84,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_argument_names.py",
         "tests/operations/test_gates.py",
         "tests/operations/test_norms.py",
+        "tests/operations/test_what_weighs.py",
+        "tests/operations/test_products.py",
     ),
     "lrp3d/operations/arithmetic.py": (
         "tests/operations/test_sums.py",
@@ -86,7 +93,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_argument_names.py",
         "tests/operations/test_means_by_products.py",
     ),
-    "lrp3d/operations/attention.py": ("tests/operations/test_attention.py", "tests/operations/test_what_weighs.py"),
+    "lrp3d/operations/attention.py": (
+        "tests/operations/test_attention.py",
+        "tests/operations/test_what_weighs.py",
+        "tests/test_probabilities.py",
+    ),
     "lrp3d/operations/blocks.py": (
         "tests/operations/test_sums.py",
         "tests/operations/test_what_weighs.py",
@@ -100,6 +111,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_what_weighs.py",
     ),
     "lrp3d/operations/convolution.py": (
+        "tests/operations/test_argument_names.py",
         "tests/operations/test_functions.py",
         "tests/operations/test_products.py",
         "tests/operations/test_convolution_spread.py",

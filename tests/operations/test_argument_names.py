@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from forwards import D, Net, X, close, twin_relevance
+from forwards import D, Net, X, clip, close, twin_relevance
 
 import lrp3d
 
@@ -116,3 +116,22 @@ def test_a_rule_of_a_composite_meets_a_function_by_each_of_its_names():
     composite = lrp3d.Composite(operations={torch.mean: lrp3d.rules.Epsilon()})
     _, r, wanted = twin_relevance(Net(lambda x: x.mean(2)), X, None, composite)
     close(twin_relevance(Net(lambda x: x.mean(axis=2)), X, r, composite)[2], wanted)
+
+
+LEFT_OUT = {
+    "conv_transpose1d": (
+        lambda x, w: F.conv_transpose1d(x, w),
+        lambda x, w: F.conv_transpose1d(x, w, None, 1, 0, 0, 1, 1),
+    ),
+    "conv1d": (lambda x, w: F.conv1d(x, w), lambda x, w: F.conv1d(x, w, None, 1, 0, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_arguments_that_are_left_out_are_those_of_torch(name):
+    short, whole = LEFT_OUT[name]
+    signal, weight = clip(2, 4, 6), clip(4, 4, 3) + 0.25
+    output, r, wanted = twin_relevance(Net(lambda x: whole(x, weight)), signal)
+    again, _, found = twin_relevance(Net(lambda x: short(x, weight)), signal, r)
+    close(again, output, 1e-12)
+    close(found, wanted, 1e-12)

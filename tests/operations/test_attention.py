@@ -268,6 +268,41 @@ def test_attnlrp_is_its_equations():
         close(twin_relevance(model, x, wanted_r, "attnlrp")[2], wanted)
 
 
+def test_attnlrp_expands_a_softmax_over_whichever_axis():
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    last = Net(lambda x: (x[0] @ x[1].mT).softmax(-1) @ x[2])
+    first = Net(lambda x: (x[1] @ x[0].mT).softmax(0).mT @ x[2])
+    _, r, wanted = twin_relevance(last, x, None, "attnlrp")
+    close(twin_relevance(first, x, r, "attnlrp")[2], wanted)
+
+
+MASKS = {
+    "filled": lambda scores, out: scores.masked_fill(out, -math.inf),
+    "added": lambda scores, out: scores + torch.zeros(5, dtype=D).masked_fill(out, -math.inf),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_attnlrp_gives_nothing_to_keys_that_a_mask_leaves_out(mask):
+    """What is left is the attention to the other keys."""
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    left_out = torch.tensor([False, True, False, True, False])
+
+    def attended(x, keys, scores):
+        return scores.softmax(-1) @ x[2, keys]
+
+    def masked(x):
+        return attended(x, slice(None), mask(x[0] @ x[1].mT, left_out))
+
+    def shorter(x):
+        return attended(x, ~left_out, x[0] @ x[1, ~left_out].mT)
+
+    _, r, wanted = twin_relevance(Net(shorter), x, None, "attnlrp")
+    _, _, found = twin_relevance(Net(masked), x, r, "attnlrp")
+    close(found, wanted, 1e-4)  # the sum with a mask keeps what its epsilon takes
+    assert found[1:, left_out].abs().max() == 0
+
+
 @pytest.mark.parametrize("composite", [*lrp3d.composites.PRESETS, "own"])
 @pytest.mark.parametrize("left_out", [False, True])
 def test_what_is_added_to_the_scores_takes_its_part_however_attention_is_written(composite, left_out):

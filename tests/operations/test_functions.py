@@ -99,3 +99,14 @@ def test_a_rule_for_a_layer_type_meets_its_function_too(name):
     composite = lrp3d.Composite(layers={type(layer): Flat()})
     _, r, wanted = twin_relevance(layer, X, None, composite)
     close(relevance(function, X, r, composite), wanted)
+
+
+@pytest.mark.parametrize("drop", [F.dropout, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout])
+def test_what_is_not_dropped_keeps_its_sign(drop):
+    """A layer after it shares by the positive and by the negative inputs, as if the dropout were not there."""
+    weight = W3[:, :, 0, 0, 0]
+    signed = X - 0.25
+    with_dropout = Net(lambda x: F.linear(drop(F.leaky_relu(x), training=False).movedim(1, -1), weight))
+    without = Net(lambda x: F.linear(F.leaky_relu(x).movedim(1, -1), weight))
+    _, r, wanted = twin_relevance(without, signed)
+    close(twin_relevance(with_dropout, signed, r)[2], wanted)
