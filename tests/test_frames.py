@@ -190,7 +190,7 @@ class ReluAfterPool(VideoNet):
 
 
 class MeanOfWhatIsPooled(VideoNet):
-    """As in X3D: features are pooled and go through an activation; the logits have axes of one place to average over."""
+    """As in X3D: features are pooled, then comes an activation; the logits have axes of one place to average over."""
 
     def build(self, width, classes):
         self.hidden = nn.Linear(width, width)

@@ -424,7 +424,7 @@ class Tracer(Recorder, TorchFunctionMode):
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:
-    """Attaches the `Outlet` of a module, unless nothing of the clip is left, as in the replay of a frame of one pathway.
+    """Attaches the `Outlet` of a module, unless nothing of the clip is left, as in a replay for a frame of one pathway.
 
     It is no closure over the tracer, because the tape would hold it, and no garbage collector sees a circle through
     autograd's graph.

@@ -127,7 +127,7 @@ STATES = {
 
 
 class StateSpace(nn.Module):
-    """What a state-space model (Mamba) writes to its state: x, by a step size and a direction, each of its own frame."""
+    """What a state-space model (Mamba) writes into it: x, by a step size and a direction, each of its own frame."""
 
     def __init__(self, product):
         super().__init__()
