@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from lrp3d.again import again_if_released, again_if_zeros_matter, again_with_fewer_seeds, chunks_that_fit, unless_full
 from lrp3d.callers import warn
 from lrp3d.checks import (
-    Against,
     check_axes,
     check_clip,
     check_floor,
@@ -24,8 +23,6 @@ from lrp3d.checks import (
     check_numbers,
     check_options,
     check_seed,
-    is_contrastive,
-    targets_of,
 )
 from lrp3d.compiling import not_compiled
 from lrp3d.composites import Composite
@@ -48,6 +45,7 @@ from lrp3d.propagation.notes import warn_of_what_is_missing
 from lrp3d.propagation.rows_advice import rows_advice
 from lrp3d.results import warn_of_little_through_rows, with_matrix, without_matrix
 from lrp3d.steps.zero_denominators import ZeroDenominators, asking
+from lrp3d.targets import Against, is_contrastive, targets_of
 from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.trace import Trace

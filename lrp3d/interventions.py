@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lrp3d.callers import warn
 from lrp3d.checks import (
-    Against,
     check_axes,
     check_clip,
     check_frames,
@@ -25,7 +24,6 @@ from lrp3d.checks import (
     check_numbers,
     check_options,
     check_rows_of_logits,
-    targets_of,
 )
 from lrp3d.compiling import not_compiled
 from lrp3d.compute.precision import matmul_precision, no_autocast
@@ -38,6 +36,7 @@ from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
 from lrp3d.propagation.temporal_matrix import check_row_count, in_blocks
+from lrp3d.targets import Against, targets_of
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.evaluation_mode import prepare_mode
 from lrp3d.twin.trace import Trace

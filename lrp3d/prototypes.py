@@ -9,13 +9,13 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import class_numbers
 from lrp3d.compiling import not_compiled
 from lrp3d.explain import explain
 from lrp3d.layout import check_not_laid_out, laid_out
 from lrp3d.outputs import Output
 from lrp3d.printed import few
 from lrp3d.progress import bar
+from lrp3d.targets import class_numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 from lrp3d.values import check_counts, check_tensor, whole_numbers

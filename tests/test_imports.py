@@ -26,7 +26,7 @@ tracing
 operations
 layers composites
 outputs
-checks twin
+checks targets twin
 motion
 propagation
 figures

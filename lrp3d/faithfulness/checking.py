@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import check_options, class_numbers
+from lrp3d.checks import check_options
 from lrp3d.compiling import not_compiled
 from lrp3d.faithfulness.clip_scores import is_exact, scores_of_clip
 from lrp3d.faithfulness.scores import Faithfulness
@@ -16,6 +16,7 @@ from lrp3d.faithfulness.subject import Subject
 from lrp3d.layout import check_not_laid_out
 from lrp3d.outputs import Output
 from lrp3d.progress import bar
+from lrp3d.targets import class_numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 

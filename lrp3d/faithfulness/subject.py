@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.callers import warn
-from lrp3d.checks import check_rows_of_logits, targets_of
+from lrp3d.checks import check_rows_of_logits
 from lrp3d.explain import explain
 from lrp3d.faithfulness.gradient_input import gradient_input, without_gradient
 from lrp3d.faithfulness.random_networks import random_networks
@@ -20,6 +20,7 @@ from lrp3d.layout import laid_out
 from lrp3d.metrics.contributions import without_rounding
 from lrp3d.outputs import Chosen, Output, Reader, logits_of
 from lrp3d.propagation.frame_seeds import FramesInColumns, NoFrameLogits
+from lrp3d.targets import targets_of
 from lrp3d.transfer import placed
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.trace import Trace
