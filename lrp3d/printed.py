@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, TextIO
 
-__all__ = ["about", "few", "fixed", "opening", "printable", "say", "with_article"]
+__all__ = ["about", "few", "fixed", "listed", "opening", "printable", "say", "with_article"]
 
 # Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -92,13 +92,25 @@ def say(*lines: object, stream: TextIO | None = None) -> None:
 
 
 def few(values: Iterable[Any], most: int = 5) -> str:
-    """Joins the first few of some things, for a sentence.
+    """Joins the first few of some things, as examples.
 
     >>> few(range(9)), few(["a", "b"])
     ('0, 1, 2, 3, 4, ...', 'a, b')
     """
-    listed = list(values)
-    return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
+    texts = list(map(str, values))
+    return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
+
+
+def listed(values: Iterable[Any], most: int | None = None) -> str:
+    """Joins things as a sentence names all of them; of more than `most`, the first and how many others there are.
+
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(["a", "b", "c", "d"], 2)
+    ('a', 'a, b and c', 'a, b and 2 more')
+    """
+    texts = list(map(str, values))
+    if most is not None and len(texts) > most:
+        texts = [*texts[:most], f"{len(texts) - most} more"]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def fixed(value: float, digits: int = 2, sign: str = "") -> str:

@@ -6,6 +6,8 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from lrp3d.printed import few
+
 __all__ = ["did_you_mean", "names_hint", "names_near"]
 
 
@@ -53,5 +55,6 @@ def names_near(word: str, choices: Iterable[str], most: int = 5) -> str:
     """
     names = list(choices)
     longer = [name for name in names if word and name.lower().startswith(word.lower())]
-    listed = f"{', '.join(longer[:most])}{', ...' if len(longer) > most else ''}"
-    return did_you_mean(word, names) or (f"; there {'is' if len(longer) == 1 else 'are'} {listed}" if longer else "")
+    return did_you_mean(word, names) or (
+        f"; there {'is' if len(longer) == 1 else 'are'} {few(longer, most)}" if longer else ""
+    )

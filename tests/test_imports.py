@@ -13,8 +13,8 @@ PACKAGE = Path(lrp3d.__file__).parent
 
 # Lowest first: each may import those before it. What stands on one line does not know its neighbours.
 ORDER = """
-errors callers compiling defaults forks former_names out_of_memory printed extras suggestions transfer values
-files filenames progress starting layout sampling
+errors callers compiling defaults forks former_names out_of_memory printed extras transfer values
+files filenames progress starting suggestions layout sampling
 pathways
 occlusion
 metrics

@@ -219,11 +219,11 @@ def test_what_cannot_be_had_is_said_in_a_sentence(options, said):
 @pytest.mark.filterwarnings("error")
 def test_a_pattern_leaves_out_modules_without_a_single_output_and_says_which():
     model = Twice().double().eval()
-    with pytest.warns(UserWarning, match="is kept without conv, pair, which the patterns of layers= fit") as said:
+    with pytest.warns(UserWarning, match="is kept without conv and pair, which the patterns of layers= fit") as said:
         found = lrp3d.explain(model, CLIP, layers=["*"])
     assert [warning.filename for warning in said] == [__file__]
     assert list(found.layers) == ["left", "right", "fc"]
-    assert found.about["layers"].startswith("without conv, pair, which")
+    assert found.about["layers"].startswith("without conv and pair, which")
     named = lrp3d.explain(model, CLIP, layers=["left", "right"])
     assert "layers" not in named.about
     for name, relevance in named.layers.items():

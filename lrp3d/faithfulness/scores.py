@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.files import as_json
-from lrp3d.printed import fixed
+from lrp3d.printed import fixed, listed
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -151,7 +151,7 @@ class Faithfulness:
             return "No method is shown to order the frames better than chance: do not rely on the order"
         if best in above and not self._alike:
             return f"{best} orders the frames best"
-        return f"{_listed(above)} {'order' if above[1:] else 'orders'} the frames better than chance"
+        return f"{listed(above)} {'order' if above[1:] else 'orders'} the frames better than chance"
 
     @property
     def findings(self) -> list[str]:
@@ -166,7 +166,7 @@ class Faithfulness:
             sentences.append(f"That is not above a random order beyond what {self._clips('leave', 'leaves')} open.")
         if self._alike:
             clips = self._clips("do", "does")
-            sentences.append(f"{clips[0].upper()}{clips[1:]} not tell it from {_listed(self._alike)}.")
+            sentences.append(f"{clips[0].upper()}{clips[1:]} not tell it from {listed(self._alike)}.")
         return [*sentences, *self._blind()]
 
     def _clips(self, do: str, does: str) -> str:
@@ -203,7 +203,7 @@ class Faithfulness:
             if blind and self.score(measure, YARDSTICK).mean >= ALIKE:
                 yield f"'{measure}' blames no method here: what interventions measure is the same, too."
             elif blind:
-                yield f"{_listed(blind)} {of_several if blind[1:] else of_one}"
+                yield f"{listed(blind)} {of_several if blind[1:] else of_one}"
 
     def __str__(self) -> str:
         rows = [["measure", *self.methods], *self.rows()]
@@ -267,15 +267,6 @@ class Faithfulness:
 
 def _or_least(value: float) -> float:
     return -math.inf if math.isnan(value) else value
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names as a sentence lists them.
-
-    >>> _listed(["LRP"]), _listed(["CLRP", "LRP", "random"])
-    ('LRP', 'CLRP, LRP and random')
-    """
-    return f"{', '.join(names[:-1])} and {names[-1]}" if names[1:] else names[0]
 
 
 def _why_blank(measure: str, method: str) -> str:

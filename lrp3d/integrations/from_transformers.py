@@ -9,7 +9,7 @@ from typing import Any
 
 from lrp3d.integrations.networks import check_name
 from lrp3d.integrations.wrappers import PerFrame, PublicNetwork, TimeFirst
-from lrp3d.printed import opening
+from lrp3d.printed import listed, opening
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NORMALISED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -59,7 +59,7 @@ def _load_saved(transformers: Any, place: str, options: dict[str, Any]) -> Publi
         raise ValueError(f"hf:{place} says all about its network: {', '.join(options)} cannot be changed")
     network, loading_info = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
     if loading_info["missing_keys"]:
-        lacking = ", ".join(sorted(loading_info["missing_keys"])[:3])
+        lacking = listed(sorted(loading_info["missing_keys"]), 3)
         raise ValueError(f"the weights of hf:{place} lack {lacking}: they were trained for another task")
     return _wrap(network, name, config, _preprocessing(place), f"weights of {place}")
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrp3d.printed import listed
+
 MARGIN = 2.0
 """A frame counts as found if it holds at least so many times the share that it would have if all were equal."""
 
@@ -92,11 +94,6 @@ def percent(share: float) -> str:
     ('12.5 %', '85 %')
     """
     return f"{100 * share:.3g} %" if share < 0.2 and round(1000 * share) % 10 == 5 else f"{100 * share:.0f} %"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Joins parts as in "A, b and c"."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 NUMBERS = ("no", "one", "two", "three", "four")

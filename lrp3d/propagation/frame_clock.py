@@ -12,7 +12,7 @@ from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
 from lrp3d.propagation.frame_order import Found, found_frames, order_of, repeated
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
-from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
+from lrp3d.propagation.seen_frames import are_spread, in_words, seen_frames
 from lrp3d.propagation.time_average import TimeAverage
 from lrp3d.propagation.unpadded import middle_frames
 from lrp3d.transfer import numbers
@@ -40,7 +40,7 @@ def check_clock(averages: list[TimeAverage]) -> None:
         covered = [i for i in range(length) if any(steps[i] for steps in average.source_steps)]
         if not are_spread(covered, length):
             raise NoFrameLogits(
-                f"one of {len(averages)} averages over time, '{average.step.name}', takes steps {listed(covered)} of "
+                f"one of {len(averages)} averages over time, '{average.step.name}', takes steps {in_words(covered)} of "
                 f"{length} alone, so that they are on no common clock; average over all steps, or explain such a part "
                 "by itself"
             )
@@ -184,8 +184,9 @@ def _picked_frames(seeds: FrameSeeds, seen: tuple[tuple[tuple[int, ...], ...], .
         frames = frames if other is None else parts[0]
     if other is not None:
         raise NoFrameLogits(
-            f"some layers see frames {listed(frames)} of the clip and others frames {listed(other)}, so that what is "
-            "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
+            f"some layers see frames {in_words(frames)} of the clip and others frames {in_words(other)}, so that what "
+            "is averaged over time is on no common clock; run the layers on all frames, or fold the parts into the "
+            "batch"
         )
     if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
         return None
@@ -194,6 +195,6 @@ def _picked_frames(seeds: FrameSeeds, seen: tuple[tuple[tuple[int, ...], ...], .
     if seeds.positions is not None and seeds.classified == len(frames):
         return [frames[i] for i in seeds.positions]
     raise NoFrameLogits(
-        f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
+        f"the forward takes frames {in_words(frames)} of the clip's {length} and has {rows} frame logits, of which "
         "nothing says where in the clip they are; pass a clip of these frames alone"
     )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.printed import listed
 from lrp3d.propagation.axes import Axis
 from lrp3d.propagation.channel_axes import ChannelAxes
 from lrp3d.propagation.clip_order import ClipOrder, with_clips_first
@@ -252,11 +253,13 @@ class Inside:
         notes = []
         if self.skipped:
             notes.append(
-                f"without {_listed(self.skipped)}, which the patterns of layers= fit as well: they run several times "
-                "in one forward, return no single tensor, or do not depend on the clip"
+                f"without {listed(self.skipped, LISTED)}, which the patterns of layers= fit as well: they run several "
+                "times in one forward, return no single tensor, or do not depend on the clip"
             )
         if self.without_rows:
-            notes.append(f"without rows for {_listed(list(self.without_rows))}, through which no row's relevance flows")
+            notes.append(
+                f"without rows for {listed(self.without_rows, LISTED)}, through which no row's relevance flows"
+            )
         return "; ".join(notes)
 
     @property
@@ -279,8 +282,3 @@ class Inside:
     def _rows(self, name: str, x: Tensor) -> Tensor:
         """Turns (s, b ...) into (b, s, ...)."""
         return torch.stack([self._with_time(name, row) for row in x], 1)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - LISTED
-    return ", ".join([*names[:LISTED], *([f"and {more} more"] if more > 0 else [])])

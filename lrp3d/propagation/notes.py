@@ -7,6 +7,7 @@ from typing import cast
 from torch import Tensor
 
 from lrp3d.callers import warn
+from lrp3d.printed import few
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Contrastive
 from lrp3d.twin.probabilities import logits_note
@@ -33,7 +34,7 @@ def _read_out_note(record: Trace) -> dict[str, str]:
     """Says where the forward takes values out of torch, after which no graph knows where they came from."""
     if not record.tracer.read_out:
         return {}
-    places = ", ".join(record.tracer.read_out[:3]) + (", ..." if len(record.tracer.read_out) > 3 else "")
+    places = few(record.tracer.read_out, 3)
     return {
         "read out": f"the forward reads values of features as numbers or arrays, at {places}: what it computes from "
         "them counts as a constant, and relevance that would go through it is missing; compute it with tensors instead"

@@ -61,10 +61,10 @@ def are_spread(frames: Sequence[int], length: int) -> bool:
     return own_parts and min(b - a for a, b in pairwise(frames)) >= max(2, length // len(frames))
 
 
-def listed(frames: Sequence[int]) -> str:
-    """Frames for a message.
+def in_words(frames: Sequence[int]) -> str:
+    """Frames for a message, as a range where none is left out.
 
-    >>> listed([0, 1, 2]), listed([0, 2, 3])
+    >>> in_words([0, 1, 2]), in_words([0, 2, 3])
     ('0 to 2', '0, 2, 3')
     """
     first, last = frames[0], frames[-1]

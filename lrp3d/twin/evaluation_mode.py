@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrp3d.printed import listed
 from lrp3d.twin.twin import Twin
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -39,11 +40,10 @@ def prepare_mode(twin: Twin, clip: Any, seed: int | None = None, takes_seed: boo
     suspects = suspects or [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
     # Layers that do not run change nothing.
     if suspects and not twin.same_in_evaluation(clip):
-        shown = [name or "the model itself" for name in suspects[:3]]
-        more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
+        shown = listed((name or "the model itself" for name in suspects), 3)
         draws = takes_seed and seed is None and all(isinstance(training[name], _DROPOUTS) for name in suspects)
         either = ", or pass seed= to explain a run with its dropout" if draws else ""
-        raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first{either}")
+        raise ValueError(f"the model is in training mode ({shown}); call model.eval() first{either}")
     for module in training.values():
         if not isinstance(module, torch.jit.ScriptModule):  # which is the user's own
             module.training = False

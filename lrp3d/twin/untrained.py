@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from lrp3d.errors import CannotBeReset as CannotBeReset
+from lrp3d.printed import listed
 from lrp3d.transfer import answers, device_of_model
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
@@ -79,8 +80,7 @@ def untrained(
         stuck = {f"a parameter {tuple(x.shape)} that belongs to no module": None for x in foreign.found.values()}
     if stuck:
         raise CannotBeReset(
-            f"the untrained network cannot be made: {', '.join(list(stuck)[:3])}"
-            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset",
+            f"the untrained network cannot be made: {listed(stuck, 3)} cannot be reset",
             "give every parameter a module with a method reset_parameters() that draws it, "
             "or explain without the floor",
         )

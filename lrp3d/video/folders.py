@@ -93,7 +93,7 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
     if _USUAL in pictures:
         pictures = [_USUAL]
     if len(pictures) > 1:
-        examples = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
+        examples = few((series[stem][0].name for stem in sorted(pictures)), 4)
         raise VideoError(
             f"{folder.name} holds several series of images ({examples}): give a template such as img_{{:05}}.jpg"
         )

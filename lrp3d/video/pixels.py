@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.printed import few
 from lrp3d.values import as_tensor
 from lrp3d.video.room import require_memory
 from lrp3d.video.source import VideoError
@@ -41,7 +42,7 @@ class Framing:
         """The sentence about images of several sizes, each of which is resized by its own; nothing for one size."""
         if len(self.seen_sizes) < 2:
             return []
-        sizes = ", ".join(f"{width} x {height}" for width, height in sorted(self.seen_sizes)[:4])
+        sizes = few((f"{width} x {height}" for width, height in sorted(self.seen_sizes)), 4)
         return [
             f"{self.name} has frames of {len(self.seen_sizes)} sizes ({sizes}): each is resized and cut by itself, so "
             "that a thing may change its size or place between them"

@@ -80,7 +80,7 @@ def class_list(path: str | Path) -> tuple[str, ...]:
             raise ValueError(f"{file.name} is no json, so that it holds no list {key!r}")
         names = tuple(line for _, line in lines_of(text) if line)
     else:
-        names = _listed(_parsed(text, file), file, key)
+        names = _names_under(_parsed(text, file), file, key)
     if not names:
         raise ValueError(f"{file.name} names no class")
     if not all(map(str.strip, names)):
@@ -184,7 +184,7 @@ def _parsed(text: str, file: Path) -> Any:
         raise ValueError(f"{file.name} {error}") from None
 
 
-def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:
+def _names_under(stored: Any, file: Path, key: str) -> tuple[str, ...]:
     if isinstance(stored, dict):
         lists = {name: names for name, value in stored.items() if (names := _names(value)) is not None}
         if not lists:  # the json maps names to ids
