@@ -126,7 +126,7 @@ def reading(folder: str, clips: study.VideoList, frames: int) -> dict[str, Any]:
 def running(folder: str, clips: study.VideoList, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """A run as `lrp3d study run` does it, the first batch not counted: it pays for starting processes and kernels."""
     explainer, reader = _parts(folder, name, options.device)
-    with tempfile.TemporaryDirectory() as out, Memory() as memory:
+    with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
         settings = {"workers": options.workers, "batch_size": options.batch}
         busy = time.process_time()
@@ -164,7 +164,7 @@ def _parts(folder: str, name: str, device: str = "cpu") -> tuple[study.Explainer
 def shared(folder: str, clips: study.VideoList, name: str, processes: int) -> dict[str, Any]:
     """A run by several processes on one CPU, as under torchrun; the first clip of each is not counted."""
     explainer, reader = _parts(folder, name)
-    with tempfile.TemporaryDirectory() as out, Memory() as memory:
+    with tempfile.TemporaryDirectory() as out, PeakMemory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
         busy = _seconds_of_children()
         parts = [study.Shard(rank, processes) for rank in range(processes)]
@@ -208,10 +208,10 @@ def _seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-class Memory:
+class PeakMemory:
     """The greatest memory of this process and of those below it, sampled twice a second (Linux)."""
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> PeakMemory:
         self.most = {"main": 0.0, "reader": 0.0}
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)

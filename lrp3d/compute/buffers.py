@@ -75,7 +75,7 @@ class _Pool:
         block = next((block for block in blocks if block.is_free()), None)
         if block is None:
             self._make_room(size)
-            block = _Block(_mapped(size, bytes_used))
+            block = _Block(_new_memory(size, bytes_used))
             blocks.append(block)
         self.needed.add(id(block))
         return block
@@ -110,7 +110,7 @@ def _c_library_trim() -> Callable[[int], object]:
 _trim = _c_library_trim()
 
 
-def _mapped(size: int, bytes_used: int) -> mmap.mmap:
+def _new_memory(size: int, bytes_used: int) -> mmap.mmap:
     """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512.
 
     What is used of the last page does not fill it. It gets small pages, as a huge one would be taken as a whole.

@@ -15,7 +15,7 @@ from lrp3d.printed import fixed, listed
 
 RESAMPLES = 2000
 LEVEL = 0.95
-FEW = 6  # clips; with fewer, bootstrapped intervals are too narrow
+LEAST_CLIPS = 6  # clips; with fewer, bootstrapped intervals are too narrow
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
 YARDSTICK = "intervention"
 WITHOUT_CLASS = ("random", "gradient x input")
@@ -224,7 +224,7 @@ class Faithfulness:
         said = f"{count} clips; means with 95 % intervals over clips"
         if count == 1:
             said = "1 clip; no intervals, as one clip does not say how clips differ"
-        elif count < FEW:
+        elif count < LEAST_CLIPS:
             said += ", which are too narrow for so few"
         if "shapley" in self.values:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"

@@ -182,7 +182,7 @@ def of_one_length(operands: Sequence[Frames]) -> Sequence[Frames]:
     return [frames.anew() or frames for frames in operands]
 
 
-def joined(parts: Sequence[Frames], shapes: Sequence[torch.Size], axis: int) -> Frames:
+def concatenated(parts: Sequence[Frames], shapes: Sequence[torch.Size], axis: int) -> Frames:
     """Of tensors of some shapes that are concatenated."""
     frame, place, slot = (
         compressed(torch.cat([x.expand(shape) for x, shape in zip(numbers, shapes, strict=True)], axis))

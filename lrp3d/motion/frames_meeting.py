@@ -21,7 +21,7 @@ from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.shares import MappedShare, mapped
+from lrp3d.steps.shares import MappedShare, mapped_shares
 
 MeanDifference = Callable[[int, int, int], Tensor]
 """For the numbers of an operand, a share and a term: how far the input's mean over frames is from that at rest."""
@@ -81,7 +81,7 @@ class SideBySide:
         step, operands = self.step, self.moving.operands
         if not self._shares or self._shares[0].reciprocal.dtype != lazy.value.dtype:
             assert step.rule is not None
-            shares = mapped(step.rule, operands, step.bias, step.shape, None)
+            shares = mapped_shares(step.rule, operands, step.bias, step.shape, None)
             self._shares = [share.to(lazy.value.dtype) for share in shares]
             step.prepared.count(shares)
         band, value = lazy.band, lazy.part()

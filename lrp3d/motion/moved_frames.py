@@ -10,7 +10,7 @@ from lrp3d.motion.frame_numbers import (
     NONE,
     Frames,
     compressed,
-    joined,
+    concatenated,
     name_of_unplaced,
     numbered_apart,
     of_one_length,
@@ -85,7 +85,7 @@ class MovedFrames:
             lengths, parts = {part.length for part in parts}, [*of_one_length(parts)]
             if len(lengths) > 1 and not numbered_apart(parts):
                 shapes = [kind(edge)[0] for edge in edges_below(cat)]
-                self.known[cat] = joined(parts, shapes, axis)
+                self.known[cat] = concatenated(parts, shapes, axis)
                 found = True
         return found
 

@@ -15,7 +15,7 @@ from lrp3d.twin.trace import Trace
 # A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
 # anew every time, page by page. A GPU does gain.
 CPU_BUDGET = 128 * 2**20
-FEW = 2
+SEEDS_OF_LARGE_LAYERS = 2
 """Seeds of a chunk, up to which layers are so large that chunks gain from running at the same time."""
 # Tensors per seed: relevance that arrives, its ratio to the denominator, what leaves, and one waiting at a branch. On a
 # GPU what has no denominator is shared without asking whether there is any, which takes two more, and one to work in.
@@ -57,7 +57,7 @@ class Chunks(NamedTuple):
         """Chooses both from the arguments of `seeds_at_once`; where memory is limited, chunks run one after another."""
         size = seeds_at_once(record, seeds, chunk_size, memory_budget)
         limited = chunk_size is not None or memory_budget is not None
-        return cls(size, 1 if limited or size > FEW else cores.at_once(record.output.device))
+        return cls(size, 1 if limited or size > SEEDS_OF_LARGE_LAYERS else cores.at_once(record.output.device))
 
     def fewer(self) -> Chunks | None:
         """Half as many seeds, one chunk after another; None where it is one seed already."""

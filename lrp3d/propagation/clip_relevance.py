@@ -21,7 +21,7 @@ from lrp3d.propagation.chunks import Chunks, rows_in_chunks
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.one_side import below_classifiers, one_side
-from lrp3d.propagation.propagate import Flow, Start, joined, propagate, step_propagation
+from lrp3d.propagation.propagate import Flow, Start, joined_starts, propagate, step_propagation
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
@@ -211,7 +211,7 @@ class ClipRelevance:
         n = seeds.logits.shape[1]
         starts = [start.chunk(chunk) for start in seeds.starts]
         if with_one_side:
-            starts = joined(starts, self._starts_of_one_side())
+            starts = joined_starts(starts, self._starts_of_one_side())
         maps, flows, at_outlets = self._propagate(starts, booked=seeds.additive)
         if with_one_side:
             self._one_side = self._sums([m[-1] for m in maps])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
-from lrp3d.propagation.frame_order import Found, found_frames, order_of, repeated
+from lrp3d.propagation.frame_order import Found, found_frames, places_of_frames, repeated
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, in_words, seen_frames
 from lrp3d.propagation.time_average import TimeAverage
@@ -98,7 +98,7 @@ def _put_in_order(seeds: FrameSeeds, found: list[tuple[Found, Tensor]]) -> None:
     for layer, places in found:
         if reason := layer.reason(places):
             raise NoFrameLogits(reason)
-    orders = [order for _, places in found if (order := order_of(places)) is not None]
+    orders = [order for _, places in found if (order := places_of_frames(places)) is not None]
     if all(order == sorted(order) for order in orders):
         return
     order = orders[0]

@@ -53,7 +53,7 @@ class Found(NamedTuple):
                     "frames of the clip: time is another of its axes, frames were folded into the batch before the "
                     "clips, or the layout is another one (layout=)"
                 )
-            if not _in_order(spans) and order_of(places) is None:
+            if not _in_order(spans) and places_of_frames(places) is None:
                 return (
                     f"'{self.step.name}' sees the frames of the clip in another order than the clip has them "
                     f"({self._sought} is read as time), and not each of them once: leave frames where they are, and "
@@ -67,13 +67,13 @@ class Found(NamedTuple):
         return f"the first axis of {shape}, within each clip" if len(shape) == 4 else f"the third axis of {shape}"
 
 
-def order_of(places: Tensor) -> list[int] | None:
+def places_of_frames(places: Tensor) -> list[int] | None:
     """The place of each frame, where every frame lies at one of its own, the same for all clips; None elsewhere.
 
     Args:
         places: (2, b, t), of `Found`.
 
-    >>> order_of(torch.tensor([2, 1, 0]).expand(2, 1, 3))
+    >>> places_of_frames(torch.tensor([2, 1, 0]).expand(2, 1, 3))
     [2, 1, 0]
     """
     first, last = places

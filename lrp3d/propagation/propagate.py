@@ -57,7 +57,7 @@ class Start:
         return Start(self.edge, self.relevance[rows])
 
 
-def joined(starts: Sequence[Start], others: Sequence[Start]) -> list[Start]:
+def joined_starts(starts: Sequence[Start], others: Sequence[Start]) -> list[Start]:
     """The starts of seeds and of others, which come after them: none has relevance where only the others start."""
     first, last = starts[0].relevance, others[0].relevance
     by_edge: dict[Edge, list[Tensor]] = {}

@@ -86,10 +86,10 @@ def prepared(
     """
     if all(isinstance(operand.map, Broadcast) and operand.shape == shape for operand in operands):
         return elementwise(rule, operands, bias, factor)
-    return mapped(rule, operands, bias, shape, factor)
+    return mapped_shares(rule, operands, bias, shape, factor)
 
 
-def mapped(
+def mapped_shares(
     rule: Rule, operands: Sequence[PreparedOperand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
 ) -> Sequence[MappedShare]:
     """The same without joining contributions and denominators of sums, so that single inputs stay known."""
@@ -105,7 +105,8 @@ def mapped(
         totals = [positive.where(is_positive, torch.inf), negative.where(~is_positive, torch.inf)]
     all_of_rule = [hands_on(rule, of_operand) for of_operand in per_operand]
     return [
-        _mapped(rule, operands, share, factor, z, all(all_of_rule)) for share, z in zip(shares, totals, strict=True)
+        _mapped_share(rule, operands, share, factor, z, all(all_of_rule))
+        for share, z in zip(shares, totals, strict=True)
     ]
 
 
@@ -127,7 +128,7 @@ def _total_of(operand: PreparedOperand, terms: list[Term]) -> Tensor:
     return operand.map.total(terms)
 
 
-def _mapped(
+def _mapped_share(
     rule: Rule,
     operands: Sequence[PreparedOperand],
     shares: tuple[Share, ...],

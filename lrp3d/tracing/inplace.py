@@ -61,7 +61,7 @@ class Current(NamedTuple):
     writes: int
 
 
-class Memory:
+class WrittenMemory:
     """Where tensors lie, what was written to them, and which memory belongs to the model.
 
     Args:

@@ -26,7 +26,7 @@ from lrp3d.steps.step import GRADIENT, Token
 from lrp3d.steps.writes import Shared
 from lrp3d.tracing.advice import BITS, COMPLEX, COPIED, NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
-from lrp3d.tracing.inplace import Memory, Write
+from lrp3d.tracing.inplace import Write, WrittenMemory
 from lrp3d.tracing.recorder import Recorder, map_floats
 from lrp3d.tracing.signals import Signal, Weighs
 from lrp3d.tracing.tape import Call
@@ -75,7 +75,7 @@ class Tracer(Recorder, TorchFunctionMode):
         """Tensors without derivative (masks, indices) that were computed from signals."""
         self.not_outlets: dict[str, str] = {}
         """Modules that a pattern met and whose output cannot be such a step, and the reason why."""
-        self._memory = Memory(own)
+        self._memory = WrittenMemory(own)
         self._current_values: list[tuple[Tensor, Tensor]] = []
         """The tensors that the model gave to the running operations, and their current values."""
         self._replacement: tuple[Tensor, Tensor] | None = None

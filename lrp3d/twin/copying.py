@@ -19,7 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lrp3d.twin.holding import ATOMS, PROXIES, behind, content_of, filled, held_by, is_plain_object, leading, slots_of
+from lrp3d.twin.holding import (
+    ATOMS,
+    PROXIES,
+    behind,
+    content_of,
+    filled_cells,
+    held_by,
+    is_plain_object,
+    leading,
+    slots_of,
+)
 from lrp3d.twin.swapping import InPlaceOf, inside_compiled, swap, uncompiled
 
 # Objects that count or draw numbers, which a forward may change in place, so that they are copied whole.
@@ -240,14 +250,14 @@ class Copier:
         copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
         copy.__dict__ = x.__dict__
         self._remember(x, copy)
-        for cell in filled(x):
+        for cell in filled_cells(x):
             if id(cell) in new:
                 self._cells[id(cell)].cell_contents = self(cell.cell_contents, f"{name}.{x.__name__}")
         copy.__defaults__ = self(x.__defaults__, name)
         copy.__kwdefaults__ = cast(
             Any, x.__kwdefaults__ and {key: self(v, name) for key, v in x.__kwdefaults__.items()}
         )
-        pairs = [(content_of(self._cells[id(cell)]), cell.cell_contents) for cell in filled(x)]
+        pairs = [(content_of(self._cells[id(cell)]), cell.cell_contents) for cell in filled_cells(x)]
         pairs += [(copy.__kwdefaults__[key], value) for key, value in (x.__kwdefaults__ or {}).items()]
         same = all(a is b for a, b in pairs) and copy.__defaults__ is x.__defaults__
         return x if same else copy

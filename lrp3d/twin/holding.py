@@ -36,7 +36,7 @@ def held_by(x: Any) -> list[Any]:
     if isinstance(x, functools.partial):
         return [x.func, *x.args, *x.keywords.values()]
     if isinstance(x, types.FunctionType):
-        return [x.__defaults__, x.__kwdefaults__, *(cell.cell_contents for cell in filled(x))]
+        return [x.__defaults__, x.__kwdefaults__, *(cell.cell_contents for cell in filled_cells(x))]
     return [*vars(x).values(), *dict(slots_of(x)).values()] if is_plain_object(x) else []
 
 
@@ -77,7 +77,7 @@ def behind(proxy: Any) -> Any:
         return None
 
 
-def filled(x: types.FunctionType) -> list[types.CellType]:
+def filled_cells(x: types.FunctionType) -> list[types.CellType]:
     """The variables around a function that have a value."""
     return [cell for cell in x.__closure__ or () if content_of(cell) is not _EMPTY]
 

@@ -89,7 +89,7 @@ class Handled(InPlaceOf):
         if current_tracer.get() is None:
             own = type(layer).forward
             return (uncompiled(own) or own)(layer, *args, **kwargs)
-        self.handler = self.handler or handler_of(layer)
+        self.handler = self.handler or handler_of_layer(layer)
         assert self.handler is not None
         return self.handler(layer, *args, **kwargs)
 
@@ -120,19 +120,19 @@ def swap(module: nn.Module, name: str) -> None:
     state = vars(module)
     for method in _compiled_methods(type(module)):
         state.setdefault(method, Uncompiled(module, method))
-    handler = handler_of(module)
+    handler = handler_of_layer(module)
     if handler is not None and handler is not own_forward:
         state["forward"] = Handled(module, handler)
     state["_call_impl"] = Named(module, name, handler is not None, state.get("_call_impl"))
 
 
-def name_of(module: nn.Module) -> str:
+def name_in_twin(module: nn.Module) -> str:
     """The name under which a module of a twin was copied; empty for others, which a forward may make."""
     call = vars(module).get("_call_impl")
     return call.name if isinstance(call, Named) else ""
 
 
-def handler_of(layer: nn.Module) -> Handler | None:
+def handler_of_layer(layer: nn.Module) -> Handler | None:
     """The handler of a layer: that of its type, or of the nearest ancestor whose forward it keeps.
 
     A layer of torch that changes a method which that forward calls keeps its own forward.

@@ -17,7 +17,7 @@ from lrp3d.transfer import answers, device_of_model
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state, seed_torch
-from lrp3d.twin.swapping import name_of
+from lrp3d.twin.swapping import name_in_twin
 from lrp3d.twin.twin import Twin
 
 
@@ -56,7 +56,7 @@ def untrained(
         copier = Copier(shared=False)
         copy = cast(nn.Module, copier(twin.model, ""))
         _refuse_scripts(twin.model, copier.modules)
-        named = [(name_of(module), module) for module in copier.modules]
+        named = [(name_in_twin(module), module) for module in copier.modules]
         chosen = [(name, module) for name, module in named if only is None or name in only]
         parameters = {x: _display_name(module, name) for name, module in chosen for x in module.parameters(False)}
         seed_torch(device, seed)

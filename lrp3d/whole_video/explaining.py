@@ -34,7 +34,7 @@ from lrp3d.video.losses import Losses
 from lrp3d.video.paths import check_path
 from lrp3d.video.pixels import black_and_white
 from lrp3d.whole_video.parts import Parts
-from lrp3d.whole_video.timeline import VideoExplanation, joined
+from lrp3d.whole_video.timeline import VideoExplanation, joined_tracks
 from lrp3d.whole_video.windows import Window, windows
 
 FRAMES_AT_ONCE = 128  # frames that are read together and whose rows are kept together; at least one window
@@ -145,7 +145,7 @@ def explain_video(
         tracks.append(done[0])
         losses |= done[1]
     return VideoExplanation(
-        **joined(tracks),
+        **joined_tracks(tracks),
         contrastive=contrastive,
         sigma=sigma,
         about={"video": name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)}

@@ -171,7 +171,7 @@ class VideoExplanation:
         return "\n".join(lines + [f"  note          {printable(note)}" for note in self.notes])
 
 
-def joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+def joined_tracks(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tracks of consecutive parts, joined to one."""
     named = {each.name for each in fields(VideoExplanation)}
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name in named}

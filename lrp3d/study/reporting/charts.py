@@ -30,7 +30,7 @@ GRID = "#e3e7ec"
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches: the width of a row of heat maps
 PANEL = 6.2  # inches: the width of a chart with its legend
-FEW = 40  # up to so many classes are drawn one by one
+MOST_SINGLE_CLASSES = 40  # up to so many classes are drawn one by one
 ABREAST = 32  # names have room beside each other
 AT_ENDS = 8  # of more classes, so many are named towards each end
 OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size for windows that differ between frames
@@ -122,7 +122,7 @@ def class_curve(
 
     left, right = figure.subplots(1, 2, width_ratios=(5, 3))
     place = np.arange(1, len(values) + 1)
-    if len(values) <= FEW:
+    if len(values) <= MOST_SINGLE_CLASSES:
         left.errorbar(place, values, spread, fmt="o", color=WINDOW, ecolor=LIGHT.inside, elinewidth=3, markersize=4)
     else:
         left.fill_between(place, values - spread, values + spread, color=LIGHT.inside, linewidth=0)
@@ -325,7 +325,7 @@ def _height(least: float, names: Sequence[str]) -> float:
 def _name(axes: Axes, names: Sequence[str]) -> None:
     """Names the classes at 1, 2, ..., or of very many some towards both ends."""
     places = list(range(len(names)))
-    if len(names) > FEW:
+    if len(names) > MOST_SINGLE_CLASSES:
         apart = -(-len(names) // ABREAST)  # names of neighbours would lie on each other
         named = AT_ENDS * apart
         places = [*places[:named:apart], *places[::-1][:named:apart]]
