@@ -20,6 +20,8 @@ from lrp3d.targets import class_numbers
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 
+__all__ = ["METHODS", "check"]
+
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lrp3d.transfer import placed
 
+__all__ = ["Value", "Worths", "cut_sets", "relevance_gain", "shapley", "shapley_estimate"]
+
 Value = Callable[[Tensor], Tensor]
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from lrp3d.files import as_json
 from lrp3d.printed import fixed, listed
 
+__all__ = ["MEASURES", "Faithfulness", "Score"]
+
 RESAMPLES = 2000
 LEVEL = 0.95
 LEAST_CLIPS = 6  # clips; with fewer, bootstrapped intervals are too narrow

@@ -15,6 +15,8 @@ from torch import Tensor
 from lrp3d.defaults import MIN_SCORE
 from lrp3d.values import check_real, in_widest_type, is_number, whole_numbers
 
+__all__ = ["Aggregate", "aggregate", "class_logits", "mean_matrix", "select"]
+
 
 def check_min_score(min_score: float) -> None:
     """Raises ValueError if `min_score` is no score that a clip could exceed, in [0, 1)."""

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from lrp3d.values import in_widest_type
 
+__all__ = ["cosine", "pearson", "ranks", "spearman"]
+
 
 def ranks(values: Tensor) -> Tensor:
     """Ranks along the last axis, from 0, in float64; ties get their mean rank, NaN stays NaN.

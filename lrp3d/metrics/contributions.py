@@ -7,6 +7,8 @@ from torch import Tensor
 
 from lrp3d.values import in_widest_type
 
+__all__ = ["frame_scores", "without_rounding"]
+
 
 def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     """Differences between logits, with zeros where they are no more than rounding.
