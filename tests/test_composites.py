@@ -317,7 +317,7 @@ def test_composites_say_what_they_take():
 @pytest.fixture
 def registered(monkeypatch):
     """Nothing registered before, and nothing left afterwards."""
-    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+    monkeypatch.setattr(lrp3d.composites.named, "REGISTERED", {})
 
 
 def test_a_registered_composite_goes_by_its_name(registered):
@@ -352,7 +352,7 @@ def test_what_has_no_name_or_is_no_composite_is_not_registered(registered):
         lrp3d.register_composite(lrp3d.Composite(), "mine")
     with pytest.raises(TypeError, match=r"lrp3d\.Composite, got ZPlus"):
         lrp3d.register_composite("mine", ZPlus())
-    assert not lrp3d.composites.REGISTERED
+    assert not lrp3d.composites.named.REGISTERED
 
 
 def test_every_rule_says_where_it_comes_from():

@@ -53,7 +53,7 @@ ENTRANCES = {"__init__", "__main__"}  # they import what they open
 # Folders whose files are parts of one thing, which their `__init__` explains to a newcomer. In the other folders every
 # file is one of many of a kind: a command, a figure, a measure, a library.
 EXPLAINED = """
-compute steps tracing operations twin motion propagation explanation video faithfulness whole_video
+compute composites steps tracing operations twin motion propagation explanation video faithfulness whole_video
 study/listing study/running study/reporting
 """
 

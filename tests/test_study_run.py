@@ -223,7 +223,7 @@ def test_other_weights_are_another_configuration():
 
 
 def test_other_rules_under_a_registered_name_are_another_configuration(monkeypatch):
-    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+    monkeypatch.setattr(lrp3d.composites.named, "REGISTERED", {})
 
     def config_of(rule):
         lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: rule}), replace=True)

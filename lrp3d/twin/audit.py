@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lrp3d.composites import Composite
+from lrp3d.composites import PRESETS, Composite
 from lrp3d.steps.elementwise import Elementwise
 from lrp3d.steps.ends import ClipInput, ConstantOutput, Outlet, Unsupported
 from lrp3d.steps.graph import Node, downwards, parents, step_of
@@ -77,7 +77,8 @@ def assign_rules(
             step.forget_factors()  # only what follows the classifier turns its outputs round
     if not is_part:
         composite.check_names([step for step in steps if _has_rule(step) or isinstance(step, Unsupported)])
-        composite.warn_if_unused([*filter(_has_rule, steps)])
+        if composite not in PRESETS.values():
+            composite.warn_if_unused([*filter(_has_rule, steps)])
     for step in filter(_has_rule, steps):
         contrasts = contrastive and step.is_classifier
         step.assign_rule(composite.contrastive_rule_for(step) if contrasts else composite.rule_for(step))

@@ -40,7 +40,7 @@ def test_ones_own_model_takes_options_and_weights(run, clip, networks, folder, m
 
 
 def test_the_module_of_ones_own_model_may_name_a_composite(run, clip, networks, folder, monkeypatch):
-    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+    monkeypatch.setattr(lrp3d.composites.named, "REGISTERED", {})
     with (folder / "networks.py").open("a") as file:
         file.write("import lrp3d\n")
         file.write("flat = lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.Flat()})\n")

@@ -1,4 +1,4 @@
-"""Composites: which layer gets which rule, by name, position, operation or type."""
+"""A composite: which layer gets which rule, by name, position, operation or type."""
 
 from __future__ import annotations
 
@@ -14,27 +14,12 @@ from torch.overrides import resolve_name
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.callers import warn
+from lrp3d.composites.kinds import SUMS
 from lrp3d.registry import OPERATIONS, handler_of
-from lrp3d.rules import (
-    AlphaBeta,
-    Contrastive,
-    Epsilon,
-    Gamma,
-    Rule,
-    SoftmaxTaylor,
-    ZBeta,
-    ZPlus,
-    contrasted,
-)
+from lrp3d.rules import Contrastive, Rule, ZPlus, contrasted
 from lrp3d.steps.elementwise import Elementwise
 from lrp3d.steps.step import Step
-from lrp3d.suggestions import did_you_mean, names_hint
-
-LayerTypes = tuple[type[nn.Module], ...]
-CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-AVERAGES: LayerTypes = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.Upsample)
-AVERAGES += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
-
+from lrp3d.suggestions import names_hint
 
 FACTORS = ("first", "second", "halves")
 """What a composite may say about a product of two signals."""
@@ -241,7 +226,7 @@ class Composite:
     def warn_if_unused(self, steps: Sequence[Step]) -> None:
         """Warns if the composite says something about types and operations alone, and none of them is in a model."""
         others = self.names or self.first or self.classifier or self.products
-        if others or not (self.layers or self.operations) or self in PRESETS.values():
+        if others or not (self.layers or self.operations):
             return
         if all(self._entry(step) is None for step in steps):
             warn(
@@ -290,128 +275,3 @@ def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
     sums = (*SUMS, torch.matmul, torch.tensordot)
     return isinstance(step, Elementwise) and step.site.handler in map(handler_of, sums)
-
-
-def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
-    return dict.fromkeys(types, rule)
-
-
-paper: Composite = Composite()
-"""z-beta for layers that see the clip, z+ for other convolutions and linear layers, identity for batch norm and
-activations."""
-
-SUMS: tuple[Callable[..., Any], ...] = (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean, torch.cumsum)
-SUMS += (torch.addcmul, torch.addcdiv, torch.addmm, torch.lerp, torch.diff, torch.einsum, F.fold)
-SUMS += (torch.scatter_add, torch.scatter_reduce, torch.index_add, torch.nansum, torch.nanmean)
-"""The functions that add signals up and belong to no layer."""
-
-epsilon: Composite = Composite(
-    _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)), dict.fromkeys(SUMS, Epsilon())
-)
-"""The epsilon rule wherever relevance is shared, also at residual sums: input x gradient for bias-free ReLU nets."""
-
-epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
-"""z+ for convolutions, epsilon for linear layers."""
-
-alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
-"""alpha-2 beta-1 for convolutions, epsilon for linear layers."""
-
-epsilon_gamma_box: Composite = Composite(
-    {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
-)
-"""z-beta for layers that see the clip, gamma for other convolutions, epsilon for linear layers."""
-
-attnlrp: Composite = Composite(
-    _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
-    dict.fromkeys(SUMS, Epsilon(1e-6)) | {F.softmax: SoftmaxTaylor()},
-    products="halves",
-)
-"""AttnLRP (Achtibat et al. 2024, arXiv:2402.05602): relevance flows into queries, keys and gates as well.
-
-Softmax is expanded to first order (Eq. 13), products of two signals are halved (Prop. 3.2), norms and activations pass
-relevance on, and everything linear has the epsilon rule. Biases and the expansion absorb relevance, which the ledger
-books.
-"""
-
-PRESETS = {
-    "paper": paper,
-    "epsilon": epsilon,
-    "epsilon_plus": epsilon_plus,
-    "alpha_beta": alpha_beta,
-    "epsilon_gamma_box": epsilon_gamma_box,
-    "attnlrp": attnlrp,
-}
-"""The composites that come with lrp3d; these names mean the same rules everywhere."""
-
-REGISTERED: dict[str, Composite] = {}
-"""Composites that users have registered with `register_composite`."""
-
-
-def register_composite(name: str, composite: Composite, *, replace: bool = False) -> Composite:
-    """Give a composite a name that `explain`, `convert`, `inspect`, studies and the command line then accept.
-
-    Args:
-        name: the name of the composite.
-        composite: says which layer gets which rule.
-        replace: whether a registered name may be given to another composite.
-
-    Returns:
-        The composite.
-
-    Raises:
-        TypeError: if `name` is not a string, or `composite` is not a `Composite`.
-        ValueError: if the name is that of a preset, which always means the same rules; if it is registered for another
-            composite and `replace` is not set; or if it is empty or contains white space.
-
-    On the command line a name is known once the module that registers it is imported, which `--model
-    package.module:factory` does.
-
-    >>> import torch, lrp3d
-    >>> from lrp3d.rules import Epsilon, Gamma
-    >>> rules = {torch.nn.Conv3d: Gamma(0.1), torch.nn.Linear: Epsilon()}
-    >>> gentle = lrp3d.register_composite("gentle", lrp3d.Composite(layers=rules))
-    >>> model = torch.nn.Sequential(torch.nn.Conv3d(3, 2, 1), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten()).eval()
-    >>> lrp3d.convert(model, "gentle").composite == gentle
-    True
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a text, got {name!r}")
-    if not isinstance(composite, Composite):
-        raise TypeError(f"composite must be a lrp3d.Composite, got {type(composite).__name__}")
-    if not name or name.split() != [name]:
-        raise ValueError(f"name must be a text without white space, got {name!r}")
-    if name in PRESETS:
-        raise ValueError(f"{name!r} is a preset and keeps its rules: choose another name")
-    if not replace and REGISTERED.get(name, composite) != composite:
-        raise ValueError(
-            f"{name!r} is registered already, for {REGISTERED[name]}: choose another name, or pass replace=True"
-        )
-    REGISTERED[name] = composite
-    return composite
-
-
-def preset_of(composite: Composite) -> str | Composite:
-    """The name of the preset that says the same, or the composite itself."""
-    return next((name for name, preset in PRESETS.items() if preset == composite), composite)
-
-
-def name_of(composite: Composite) -> str:
-    """The name of a composite in quotes, or its representation if it has no name."""
-    for name, named in (PRESETS | REGISTERED).items():
-        if named == composite:
-            return repr(name)
-    return repr(composite)
-
-
-def composite_of(composite: str | Composite) -> Composite:
-    """The composite with this name, or the given composite; raises ValueError or TypeError for anything else."""
-    if isinstance(composite, Composite):
-        return composite
-    if not isinstance(composite, str):
-        raise TypeError(f"composite must be a name or a lrp3d.Composite, got {type(composite).__name__}")
-    composites = PRESETS | REGISTERED
-    if composite not in composites:
-        own = f", registered are {', '.join(REGISTERED)}" if REGISTERED else ""
-        meant = did_you_mean(composite, composites)
-        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}{own}{meant}")
-    return composites[composite]
