@@ -20,7 +20,7 @@ from lrp3d.rules import WinnerTakesAll, ZPlus
 from lrp3d.steps.factor import Factor
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.step import Site, Token
 

@@ -58,7 +58,7 @@ def test_winners_that_are_listed_get_what_each_window_gives_its_own(drawn, seed,
     output = pool(x if end is None else torch.cat([x, end], 2))
     r = torch.randn(output.shape, dtype=torch.float64, generator=generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrp3d.steps.maxima.BLOCK", block)
+        patch.setattr("lrp3d.steps.window_maxima.BLOCK", block)
         found = relevance(pool, x, r, end)
     with lrp3d.kernels.plain():
         expected = relevance(pool, x, r, end)

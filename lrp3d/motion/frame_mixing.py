@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.compute.maps import Average, AxisMatrices, Convolution
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.window_maxima import WindowMaximum
 
 TIME = 2  # of (b, c, t, h, w)
 

@@ -42,8 +42,9 @@ from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.step import Step
+from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.steps.writes import Written
 from lrp3d.twin.trace import Trace
 

@@ -33,8 +33,8 @@ from lrp3d.motion.static_relevance import (
 )
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
+from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.transfer import placed
 from lrp3d.twin.trace import Trace
 

@@ -21,8 +21,8 @@ from lrp3d.compute.maps import Convolution, LinearMap
 from lrp3d.compute.windows import inputs_seen
 from lrp3d.motion.frame_mixing import TIME, offsets_along, windows_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
+from lrp3d.steps.window_maxima import WindowMaximum
 
 
 @dataclass(frozen=True)

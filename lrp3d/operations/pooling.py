@@ -16,7 +16,7 @@ from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.tracing.signals import Signal
 from lrp3d.transfer import placed
 

@@ -14,9 +14,9 @@ from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
 from lrp3d.steps.torch_nodes import keeps_frames
+from lrp3d.steps.window_maxima import WindowMaximum
 
 TIME = 2
 

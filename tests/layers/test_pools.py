@@ -14,7 +14,7 @@ from twins import D, close, draw_input, generators, per_axis, twin_relevance
 import lrp3d
 from lrp3d.steps.factor import Factor
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.steps.step import Site, Token
 
 MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
