@@ -25,6 +25,9 @@ __all__ = [
 Bound = Sequence[int] | Tensor
 Window = int | Sequence[float] | Tensor | tuple[Bound, Bound]
 
+CPU_BUDGET, GPU_BUDGET = 2**26, 2**29
+"""Bytes of windowed clips that go through a model at once; a GPU gains from more of them."""
+
 
 def uniform_indices(
     num_video_frames: int,
@@ -369,7 +372,7 @@ def partial_uniform_logits(
     row = torch.arange(rows, device=clip.device).repeat(len(clip))
     owner = torch.arange(len(clip), device=clip.device).repeat_interleave(rows)
     if chunk_size is None:
-        budget = 2**26 if clip.device.type == "cpu" else 2**29
+        budget = CPU_BUDGET if clip.device.type == "cpu" else GPU_BUDGET
         chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
     check_counts(chunk_size=chunk_size)
     chunks = []

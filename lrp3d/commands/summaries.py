@@ -37,6 +37,8 @@ from lrp3d.printed import few
 TOP = 3
 LAYERS = 16
 """Modules that are named; of more, a line says how many follow."""
+WORTH_A_WORD = 1e-3
+"""The share of the logit from which on it is said what rules absorbed; less is rounding."""
 
 
 def summary(explained: ExplainedClip) -> list[str]:
@@ -81,13 +83,15 @@ def _absorbed(explanation: Explanation) -> str:
     logit = abs(amount(explanation, 0)[0])
     if not explanation.contrastive:
         absorbed = explanation.ledger.absorbed
-        return "" if abs(absorbed) < 1e-3 * logit else f"; rules absorbed {absorbed:.4g}"
+        return "" if abs(absorbed) < WORTH_A_WORD * logit else f"; rules absorbed {absorbed:.4g}"
     if conservation_answer(float(explanation.conservation[0]))[0] == "yes":
         return ""
     # At the classifier, contrast leaves nothing of the sum: what is meant is lost below.
     below = [entry for entry in explanation.ledger if not entry.rule.startswith("Contrastive(")]
     keeping = sorted(below, key=lambda entry: -abs(entry.absorbed))
-    named = few((f"{entry.layer} by {entry.rule}" for entry in keeping if abs(entry.absorbed) > 1e-3 * logit), 2)
+    named = few(
+        (f"{entry.layer} by {entry.rule}" for entry in keeping if abs(entry.absorbed) > WORTH_A_WORD * logit), 2
+    )
     return f"; rules absorbed some: {named}" if named else ""
 
 

@@ -9,6 +9,10 @@ from lrp3d.values import in_widest_type
 
 __all__ = ["frame_scores", "without_rounding"]
 
+DOUBLE, SINGLE, ROUNDINGS = 1e-12, 1e-6, 8
+"""Shares of the greatest logit up to which differences are rounding, in double and single precision; of less precise
+types, so many units of the last place."""
+
 
 def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     """Differences between logits, with zeros where they are no more than rounding.
@@ -21,7 +25,7 @@ def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     >>> without_rounding(torch.tensor([[0.5, 1e-6]]), torch.tensor([[9.0, -2.0]]))
     tensor([[0.5000, 0.0000]])
     """
-    share = 1e-12 if logits.dtype == torch.float64 else max(1e-6, 8 * torch.finfo(logits.dtype).eps)
+    share = DOUBLE if logits.dtype == torch.float64 else max(SINGLE, ROUNDINGS * torch.finfo(logits.dtype).eps)
     least = (share * in_widest_type(logits).abs().amax(1)).to(differences.device)
     return differences.masked_fill(differences.abs() <= least.view(-1, *[1] * (differences.dim() - 1)), 0)
 

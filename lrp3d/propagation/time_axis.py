@@ -42,6 +42,7 @@ class Entries(NamedTuple):
 
 
 MANY = 64  # averaged entries; if there are more, the time steps are found for all at once
+ONE_NUMBER = 1e-3  # variance of what arrives at a place, up to which it is the number of one entry
 
 
 def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) -> list[list[bool]]:
@@ -108,7 +109,7 @@ def _by_labels(
         mean = torch.where(covered, first / count, -1.0)
         if not _shape_has_time_axis(step):
             return []
-        mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
+        mixed.append((covered & ((second / count - mean**2).abs() > ONE_NUMBER)).any())
         number = mean.round().long()
         steps = [_over_time(number == i, batch, step, of_layers.get(step)) for i in range(entries.number)]
         if positions is not None and positions.shape[2] != steps[0].shape[1]:
