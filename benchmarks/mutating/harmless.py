@@ -37,7 +37,7 @@ HARMLESS: dict[tuple[str, str, str], str] = {
     ): "torch takes indices from the host as well",
     (
         "lrp3d/sampling.py",
-        'budget = 2**26 if clip.device.type == "cpu" else 2**29',
+        'budget = CPU_BUDGET if clip.device.type == "cpu" else GPU_BUDGET',
         "clip.device.type == 'cpu' -> clip.device.type != 'cpu'",
     ): "how much runs at once, not what comes out",
     (

@@ -62,6 +62,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "lrp3d/steps/softmax.py": ("tests/operations/test_attnlrp.py",),
     "lrp3d/steps/spread_down.py": ("tests/test_frames.py", "tests/test_frame_columns.py"),
+    "lrp3d/steps/window_maxima.py": ("tests/layers/test_pools.py", "tests/test_listed_winners.py"),
     "lrp3d/steps/weigher.py": ("tests/test_frames_queries.py", "tests/test_classifier.py"),
     "lrp3d/twin/weighed_sums.py": ("tests/test_classifier.py",),
     "lrp3d/steps/step.py": (
@@ -200,6 +201,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/frames_of_weights.py": ("tests/test_frames_queries.py",),
     "lrp3d/propagation/layer_rows.py": ("tests/test_rows_at.py",),
+    "lrp3d/propagation/rows_advice.py": ("tests/test_rows_at.py",),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/propagation/channels.py": ("tests/test_layers.py",),
     "lrp3d/operations/sampling.py": ("tests/operations/test_computed_places.py",),

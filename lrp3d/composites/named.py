@@ -54,12 +54,20 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
 
 
 def preset_of(composite: Composite) -> str | Composite:
-    """The name of the preset that says the same, or the composite itself."""
+    """The name of the preset that says the same, or the composite itself.
+
+    >>> preset_of(Composite())
+    'paper'
+    """
     return next((name for name, preset in PRESETS.items() if preset == composite), composite)
 
 
 def name_of(composite: Composite) -> str:
-    """The name of a composite in quotes, or its representation if it has no name."""
+    """The name of a composite in quotes, or its representation if it has no name.
+
+    >>> name_of(composite_of("epsilon"))
+    "'epsilon'"
+    """
     for name, named in (PRESETS | REGISTERED).items():
         if named == composite:
             return repr(name)
@@ -67,7 +75,11 @@ def name_of(composite: Composite) -> str:
 
 
 def composite_of(composite: str | Composite) -> Composite:
-    """The composite with this name, or the given composite; raises ValueError or TypeError for anything else."""
+    """The composite with this name, or the given composite; raises ValueError or TypeError for anything else.
+
+    >>> composite_of("paper") == Composite()
+    True
+    """
     if isinstance(composite, Composite):
         return composite
     if not isinstance(composite, str):

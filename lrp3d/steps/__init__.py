@@ -8,8 +8,8 @@ inputs (s, *input), where `s` counts seeds. `linear` has the operations over whi
 statistics, `writes` has writes into parts of a tensor. `step` has the base class of all, `elementwise` and `over_axes`
 those of many, and `ends` the clip, and where relevance stays; a `weigher` is the factor of a product that no relevance
 reaches. `lazy_relevance` is relevance between two steps: a product with a `factor`, multiplied only when it must be.
-`graph` says how steps lie in autograd's graph and walks it, `torch_nodes` lists the nodes of torch's own that lie between
-them, and `spread_down` hands something down from step to step, to find where values come from.
+`graph` says how steps lie in autograd's graph and walks it, `torch_nodes` lists the nodes of torch's own that lie
+between them, and `spread_down` hands something down from step to step, to find where values come from.
 
 A step knows its rule and its tensors. It does not know the model's code, the clip, or how many seeds there are. This
 folder may import rules and compute.
