@@ -30,6 +30,7 @@ OWN = "lrp3d"
 ONE_GRADIENT = "one gradient"
 WEIGHTS = "gradients of the weights"
 UNTEMPORAL = "explain(temporal=False)"
+IN_CHUNKS = "explain(chunk_size=1)"
 OURS = OWN, GRADIENT, VMAPPED, ONE_GRADIENT, UNTEMPORAL, "convert"
 CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
 
@@ -74,6 +75,7 @@ def _contestant(
         ONE_GRADIENT: functools.partial(_one_gradient, model, clip, target),
         WEIGHTS: functools.partial(_gradient_of_weights, model, clip, target),
         UNTEMPORAL: functools.partial(_untemporal, lrp3d.convert(model), clip, target, precision),
+        IN_CHUNKS: functools.partial(_in_chunks, lrp3d.convert(model), clip, target, precision),
         "convert": functools.partial(_converted, model, clip),
     }
     return makers[name], 1.0
@@ -95,6 +97,13 @@ def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int, precision: str
     relevance = lrp3d.explain(twin, clip, target, temporal=False, precision=precision).relevance
     assert isinstance(relevance, Tensor)
     return relevance
+
+
+def _in_chunks(twin: torch.nn.Module, clip: Tensor, target: int, precision: str) -> Tensor:
+    """One frame logit after the other, on all cores, with the memory of one."""
+    matrix = lrp3d.explain(twin, clip, target, chunk_size=1, precision=precision).matrix
+    assert matrix is not None
+    return matrix
 
 
 def _converted(model: nets.Network, clip: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ WHAT = {
     matrix.ONE_GRADIENT: "forward and backward, gradient of the clip",
     matrix.WEIGHTS: "forward and backward, gradients of the weights",
     matrix.OWN: "explain",
+    matrix.IN_CHUNKS: "explain(chunk_size=1)",
     matrix.UNTEMPORAL: "explain(temporal=False)",
 }
 COLUMNS = (
