@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-NO_GRAD = "computed inside torch.no_grad() or inference_mode(); remove that block from the model's forward"
+NO_GRAD = (
+    "computed inside torch.no_grad(), inference_mode() or a custom autograd Function; write it in the model's forward "
+    "without that"
+)
 STALE = (
     "reads memory that an in-place operation changed through another view, where one element is seen several times or "
     "as another type; use the out-of-place form there"
