@@ -290,6 +290,52 @@ def test_a_mean_over_time_that_is_not_known_is_refused_for_a_reason_that_is_true
         lrp3d.explain(make(net), clips(2, 6, 4))
 
 
+class Mixer(VideoNet):
+    """An MLP-Mixer over frames, whose layers over tokens are linear, or convolutions with tokens as channels."""
+
+    def build(self, width, classes):
+        self.norm = nn.LayerNorm(width)
+        self.up, self.down = nn.Conv1d(8, 12, 1), nn.Conv1d(12, 8, 1)
+
+    def over_tokens(self, x):
+        return self.down(torch.relu(self.up(self.norm(x))))
+
+    def head(self, x):
+        x = x.mean((3, 4)).transpose(1, 2)  # (b, t, c)
+        return self.fc((x + self.over_tokens(x)).mean(1))
+
+
+class LinearMixer(Mixer):
+    def over_tokens(self, x):
+        x = nn.functional.linear(self.norm(x).transpose(1, 2), self.up.weight[:, :, 0], self.up.bias)
+        x = nn.functional.linear(torch.relu(x), self.down.weight[:, :, 0], self.down.bias)
+        return x.transpose(1, 2)
+
+
+class MeanOfFeatures(Mixer):
+    """Tokens become the features of the classifier, and features, as many as frames, are averaged."""
+
+    def build(self, width, classes):
+        super().build(8, classes)
+        self.over, self.fc = nn.Conv1d(8, width, 1), nn.Linear(width, classes)
+        self.wide = nn.Conv3d(width, 8, 1)
+
+    def head(self, x):
+        return self.fc(self.over(self.wide(x).mean((3, 4)).transpose(1, 2)).mean(2))
+
+
+def test_tokens_are_mixed_by_convolutions_as_by_linear_layers():
+    clip = clips()
+    found, wanted = (lrp3d.explain(make(net), clip, 0, contrastive=False) for net in (Mixer, LinearMixer))
+    for name in ("relevance", "frame_logits", "matrix"):
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-9, atol=1e-12)
+
+
+def test_features_where_a_convolution_has_its_time_are_no_frames():
+    with pytest.raises(lrp3d.NoFrameLogits, match="comes from all time steps"):
+        lrp3d.explain(make(MeanOfFeatures), clips())
+
+
 @pytest.mark.parametrize("equation", ["bcthw->bc", "bcthw->cb", "bcthw->htb", "bcthw->wthcb", "bcthw->", "...w"])
 def test_an_einstein_sum_of_one_tensor_shares_as_a_sum_over_axes_does(equation):
     class OfOne(nn.Module):

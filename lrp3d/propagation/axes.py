@@ -59,6 +59,12 @@ class Axes:
                 self._found[below] = self._after(below)
         return self._found[node]
 
+    def at(self, edge: Edge) -> Axis | None:
+        """The same in the tensor of an edge, which torch's own nodes may have moved."""
+        for source in _sources(edge[0]):
+            self.of(source)
+        return self._incoming(edge)
+
     def _needed(self, node: Node) -> list[Node]:
         """The steps whose axes have to be known before that of a node."""
         step = step_of(node)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Convolution
+from lrp3d.propagation.channel_axes import token_mixers
 from lrp3d.propagation.clip_order import ClipOrder
 from lrp3d.propagation.entry_order import OF_EACH_CLIP
 from lrp3d.propagation.first_layers import first_layers
@@ -56,7 +57,11 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
     numbers_of = range(entries.number) if of is None else of
     if not batch:  # an empty batch shows nothing
         return [torch.eye(entries.number, dtype=torch.bool, device="cpu")[i].tolist() for i in numbers_of]
-    has_time_axis = time_axis_test(batch)
+    tells_time, mixers = time_axis_test(batch), token_mixers(entries.edge[0])
+
+    def has_time_axis(step: Step) -> bool:
+        return tells_time(step) and step not in mixers
+
     mixing = paths_that_mix_least(entries.edge[0], has_time_axis)
     of_layers = orders(entries.edge[0], batch, has_time_axis)
     if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing, of_layers)):
