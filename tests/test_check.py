@@ -1,4 +1,4 @@
-"""`check`: numbers that are right where the answer is known, intervals, and a verdict."""
+"""`check`: what it measures where the answer is known, what it is given, and what it refuses."""
 
 import json
 import math
@@ -10,39 +10,15 @@ from benchmarks.planted.maps import SEED, compute
 from benchmarks.planted.training_plans import Lineage
 from test_conservation import Frames, net
 from torch import nn
+from checked_nets import Additive, CLIPS, frame_clips
 
 import lrp3d
 from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
 from lrp3d.faithfulness.games import relevance_gain, shapley, shapley_estimate
 from lrp3d.occlusion import filled
-from lrp3d.faithfulness.scores import Faithfulness
 from lrp3d.metrics.contributions import frame_scores
 from lrp3d.metrics.agreement import cosine, spearman
 from lrp3d.metrics.atr import row_shares
-
-CLIPS = torch.rand(3, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-class Additive(nn.Module):
-    """Classifies every frame by its brightness: relevance, gradient x input and interventions say the same."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(3, 2, bias=False)
-        with torch.no_grad():
-            self.fc.weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
-
-    def frame_logits(self, x):
-        return self.fc(x.mean((3, 4)).transpose(1, 2))
-
-    def forward(self, x):
-        return self.frame_logits(x).mean(1)
-
-
-def frame_clips(m=4, t=5):
-    return torch.rand(m, 3, t, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).expand(
-        -1, -1, -1, 2, 2
-    )
 
 
 class Pooled(Additive):
@@ -140,87 +116,6 @@ def test_the_table_has_every_measure_and_method_and_can_be_saved():
     assert all(said in str(found) for said in (found.headline, *found.findings))
 
 
-def test_the_verdict_says_what_the_numbers_mean():
-    alike = {"other logit": {"LRP": torch.ones(3)}, "gain (freeze)": {"LRP": torch.ones(3), "random": torch.zeros(3)}}
-    said = Faithfulness(alike, torch.ones(3), torch.zeros(3)).verdict
-    assert "LRP says the same of another class" in said
-    assert "do not rely" not in said
-    unsure = {"gain (freeze)": {"LRP": torch.tensor([-1.0, 2.0, 0.1]), "random": torch.zeros(3)}}
-    doubted = Faithfulness(unsure, torch.ones(3), torch.zeros(3)).verdict
-    assert "do not rely on the order" in doubted
-    assert "That is not above a random order beyond what these 3 clips leave open." in doubted
-
-
-def test_a_number_that_rounds_to_zero_is_not_said_to_be_below_it():
-    tiny = {"gain (freeze)": {"LRP": torch.tensor([-0.003, 0.001, -0.002])}}
-    assert str(Faithfulness(tiny, torch.ones(3), torch.zeros(3)).score("gain (freeze)", "LRP")) == "0.00 [0.00, 0.00]"
-
-
-def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    methods = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
-    said = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4)).verdict
-    assert "LRP gains most from its order of the frames" in said
-    assert "These 4 clips do not tell it from CLRP." in said
-    methods["LRP"] = values + torch.tensor([0.3, 0.2, 0.1, 0.1])  # above on every clip, although the intervals overlap
-    found = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4))
-    assert "LRP orders the frames best" in found.verdict
-    assert found.advantage("gain (freeze)", "LRP", "CLRP").low > 0
-    assert found.to_dict()["exact_shapley"] is None
-
-
-def test_the_headline_is_short_and_never_praises_an_order_that_chance_may_have_made():
-    """It said that gradient x input orders the frames best, and then that this is not above a random order."""
-    unsure = torch.tensor([-1.0, 2.0, 0.1])
-    gains = {"LRP": unsure, "gradient x input": unsure + 1.0, "random": torch.zeros(3)}
-    found = Faithfulness({"gain (freeze)": gains}, torch.ones(3), torch.zeros(3))
-    assert found.advantage("gain (freeze)", "gradient x input", "LRP").low > 0
-    assert found.score("gain (freeze)", "gradient x input").low <= 0
-    assert found.headline == "No method is shown to order the frames better than chance: do not rely on the order"
-    assert "best" not in found.verdict
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    near = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
-    found = Faithfulness({"gain (freeze)": near}, torch.ones(4), torch.zeros(4))
-    assert found.headline == "CLRP and LRP order the frames better than chance"
-
-
-def test_what_holds_for_several_methods_is_said_once():
-    alike = {"other logit": {"CLRP": torch.ones(3), "LRP": torch.ones(3)}}
-    gains = {"gain (freeze)": {"CLRP": torch.ones(3), "LRP": torch.ones(3), "random": torch.zeros(3)}}
-    said = Faithfulness(alike | gains, torch.ones(3), torch.zeros(3)).verdict
-    assert "CLRP and LRP say the same of another class: they do not tell classes apart here." in said
-    assert said.count("another class") == 1
-
-
-def test_cells_without_a_number_say_why():
-    found = lrp3d.check(net(), CLIPS, [0, 1, 2])
-    assert str(found.score("other logit", "random")) == "-"
-    why = "-: random numbers and gradient x input are not held against other classes and weights"
-    assert why in str(found).split("\n")
-    gains = {"gain (freeze)": {"LRP": torch.ones(3), "random": torch.zeros(3)}}
-    assert Faithfulness(gains, torch.ones(3), torch.zeros(3)).blanks == []
-    still = lrp3d.check(net(), CLIPS[:1, :, :1].expand(1, 3, 4, 5, 5), 0, methods=["LRP"])
-    assert any("stand still" in why for why in still.blanks)
-
-
-def test_intervals_hold_the_mean_and_gains_are_shares_of_the_lead():
-    found = Faithfulness({"gain (freeze)": {"LRP": torch.tensor([1.0, 3.0])}}, torch.tensor([2.0, 6.0]), torch.zeros(2))
-    score = found.score("gain (freeze)", "LRP")
-    assert (score.mean, score.low, score.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert str(found.score("gain (freeze)", "CLRP")) == "-"
-
-
-def test_an_order_that_is_good_gains_as_much_for_a_class_that_does_not_lead():
-    model = Additive().double().eval()
-    with torch.no_grad():
-        model.fc.weight[1] = -1.0
-    for_the_leader, for_the_other = (lrp3d.check(model, frame_clips(), k, shapley_values=False) for k in (0, 1))
-    torch.testing.assert_close(for_the_other.lead, -for_the_leader.lead)
-    gains = [found.score("gain (freeze)", "intervention").mean for found in (for_the_leader, for_the_other)]
-    assert gains[0] > 0
-    assert gains[1] == pytest.approx(gains[0])
-
-
 @pytest.mark.slow
 def test_the_numbers_of_the_planted_benchmark_come_out_of_it():
     network, clips = lrp3d.models.load_pretrained("TAM5-R18-f8-match-d4"), 2
@@ -301,117 +196,6 @@ def test_a_metric_of_quantus_measures_clips():
     assert np.isfinite(np.array(scores)).all()
 
 
-@pytest.mark.slow
-def test_networks_that_make_pathways_of_their_clip_are_checked_as_others_are():
-    model = lrp3d.models.slowfast_resnet50(num_classes=3, frames=4, alpha=2, width=8).eval()
-    found = lrp3d.check(model, torch.rand(1, 3, 4, 32, 32), shapley_values=False, methods=["LRP", "random"])
-    for measure in ("gain (freeze)", "intervention"):
-        for method in ("LRP", "random"):
-            assert math.isfinite(found.score(measure, method).mean)
-
-
-class Lone(nn.Module):
-    """One logit of two classes: the sum over frames of what is bright in them, or its negative."""
-
-    def __init__(self, sign):
-        super().__init__()
-        self.conv = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1))
-        self.fc = nn.Linear(4, 1, bias=False)
-        with torch.no_grad():
-            for part in (self.conv.weight, self.conv.bias, self.fc.weight):
-                part.copy_(torch.rand(part.shape, generator=torch.Generator().manual_seed(part.numel())))
-            self.fc.weight.mul_(sign)
-
-    def frame_logits(self, x):
-        return self.fc(torch.relu(self.conv(x)).mean((3, 4)).transpose(1, 2))
-
-    def forward(self, x):
-        return self.frame_logits(x).mean(1)
-
-
-def test_a_lone_logit_is_checked_for_the_class_that_it_speaks_for_whatever_its_sign():
-    clips = torch.rand(3, 3, 5, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    clips = clips * torch.rand(3, 1, 5, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    positive, negative = (lrp3d.check(Lone(sign).double().eval(), clips) for sign in (1.0, -1.0))
-    assert positive.score("gain (freeze)", "LRP").mean > 0
-    torch.testing.assert_close(negative.lead, positive.lead)
-    for measure in ("gain (freeze)", "gain (neighbours)", "intervention", "shapley", "random classifier"):
-        for method, values in positive.values[measure].items():
-            torch.testing.assert_close(negative.values[measure][method], values, equal_nan=True)
-
-
-class FramesLast(Additive):
-    """Returns its frame logits with the frames last, (b, k, n), and has no method that returns them otherwise."""
-
-    frame_logits = None
-
-    def forward(self, x):
-        return Additive.frame_logits(self, x).transpose(1, 2)
-
-
-class Named(FramesLast):
-    """Returns frame logits among other things."""
-
-    def forward(self, x):
-        return {"logits": super().forward(x).transpose(1, 2), "features": x}
-
-
-@pytest.mark.parametrize(("kind", "output"), [(FramesLast, lambda x: x.transpose(1, 2)), (Named, "logits")])
-def test_gradient_times_input_is_that_of_the_logits_which_output_names(kind, output):
-    options = {"methods": ["gradient x input"], "shapley_values": False}
-    expected = lrp3d.check(Additive().double().eval(), frame_clips(), **options)
-    found = lrp3d.check(kind().double().eval(), frame_clips(), output=output, **options)
-    assert found.methods == expected.methods
-    for measure in ("gain (freeze)", "intervention"):
-        values = expected.values[measure]["gradient x input"]
-        torch.testing.assert_close(found.values[measure]["gradient x input"], values)
-
-
-class Probabilities(Additive):
-    """The same network with three classes, which returns their probabilities, not their logits."""
-
-    frame_logits = None
-
-    def __init__(self, squash=True):
-        super().__init__()
-        self.fc = nn.Linear(3, 3, bias=False)
-        with torch.no_grad():
-            self.fc.weight.copy_(torch.tensor([[3.0, 1.0, 2.0], [0.0, 2.0, 0.0], [1.0, 0.0, 1.0]]))
-        self.squash = nn.Softmax(-1) if squash else nn.Identity()
-
-    def forward(self, x):
-        return self.squash(self.fc(x.mean((3, 4)).mean(2)))
-
-
-def test_of_a_network_that_ends_in_a_softmax_the_logits_are_checked_as_explain_explains_them():
-    options = {"methods": ["LRP"], "shapley_values": True}
-    expected = lrp3d.check(Probabilities(squash=False).double().eval(), frame_clips(2, 3), **options)
-    found = lrp3d.check(Probabilities().double().eval(), frame_clips(2, 3), **options)
-    torch.testing.assert_close(found.lead, expected.lead)
-    for measure in ("gain (freeze)", "intervention", "shapley"):
-        torch.testing.assert_close(found.values[measure]["LRP"], expected.values[measure]["LRP"])
-
-
-def test_gradient_times_input_of_probabilities_is_left_out_and_said():
-    with pytest.warns(UserWarning, match=r"gradient x input is left out: .* 'squash.softmax' \(softmax\)"):
-        found = lrp3d.check(Probabilities().double().eval(), frame_clips(1, 3), shapley_values=False)
-    assert found.methods == ["CLRP", "LRP", "random", "intervention"]
-
-
-class Halved(Additive):
-    """Answers from pairs of frames."""
-
-    def frame_logits(self, x):
-        return super().frame_logits(nn.functional.avg_pool3d(x, (2, 1, 1)))
-
-
-def test_shapley_values_of_blocks_of_frames_are_called_exact_where_there_are_few_blocks():
-    for t, exact in ((10, True), (18, False)):
-        found = lrp3d.check(Halved().double().eval(), frame_clips(1, t), 0, methods=["LRP"])
-        assert found.exact_shapley is exact
-        assert ("exact Shapley values" in str(found)) is exact
-
-
 def test_clips_of_several_lengths_are_refused():
     with pytest.raises(ValueError, match="clips of one number of frames, got clips of 4 and 6 frames"):
         lrp3d.check(Additive().double().eval(), [frame_clips(2, 4), frame_clips(1, 6)])
@@ -442,47 +226,10 @@ def test_nothing_agrees_with_interventions_on_a_clip_that_stands_still(dtype):
     assert alone.values["random parameters"]["LRP"].isfinite()
 
 
-class FirstOnly(nn.Module):
-    """Answers for the first clip that it is given, whatever else it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = Additive()
-
-    def forward(self, x):
-        return self.net(x[:1])
-
-
-def test_a_model_that_answers_for_one_clip_is_named_as_explain_names_it():
-    clips = frame_clips(3).float()
-    said = "the model returned 1 rows of logits for {} clips; if the first axis"
-    with pytest.raises(ValueError, match=said.format(3)):
-        lrp3d.explain(FirstOnly(), clips)
-    with pytest.raises(ValueError, match=said.format(r"\d+")):
-        lrp3d.intervention_matrix(FirstOnly(), clips[:1], chunk_size=5)
-    with pytest.raises(ValueError, match=said.format(r"\d+")):
-        lrp3d.check(FirstOnly(), clips)
-
-
 def test_what_is_no_number_correlates_with_nothing():
     values = torch.tensor([1.0, torch.nan, 3.0])
     assert spearman(values, torch.tensor([1.0, 2.0, 3.0])).isnan()
     assert not spearman(torch.tensor([1.0, torch.inf, 3.0]), torch.tensor([1.0, 2.0, 3.0])).isnan()
-
-
-def test_one_clip_has_no_interval_and_no_order_above_chance():
-    gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0]), "random": torch.tensor([-0.5])}}
-    found = Faithfulness(gains, lead=torch.tensor([2.0]), targets=torch.tensor([0]))
-    assert str(found.score("gain (freeze)", "CLRP")) == "0.50"
-    assert found.to_dict()["measures"]["gain (freeze)"]["CLRP"]["low"] is None
-    assert found.about.startswith("1 clip; no intervals")
-    assert "not above a random order beyond what one clip leaves open" in found.verdict
-
-
-def test_intervals_of_few_clips_are_said_to_be_too_narrow():
-    gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0, 2.0]), "random": torch.tensor([-0.5, 0.5])}}
-    found = Faithfulness(gains, lead=torch.ones(2), targets=torch.zeros(2))
-    assert "2 clips; means with 95 % intervals over clips, which are too narrow for so few" in found.about
 
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
@@ -498,14 +245,3 @@ def test_the_random_classifier_is_not_the_one_that_the_network_began_with(seed):
         if own is model.fc.weight:
             cosine = torch.nn.functional.cosine_similarity(own.flatten(), new.flatten(), dim=0)
             assert abs(float(cosine)) < 0.5
-
-
-def test_no_method_is_blamed_for_maps_that_are_the_same_by_interventions_too():
-    """Rows of a network without temporal layers are single frames, whatever the class and the weights."""
-    torch.manual_seed(0)
-    model = lrp3d.models.build("TSN-R18-f4", num_classes=5, width=4).eval()
-    clips = torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
-    found = lrp3d.check(model, clips, methods=["CLRP"], shapley_values=False)
-    assert found.score("random parameters", "CLRP").mean > 0.9
-    assert "hardly notices" not in found.verdict
-    assert "blames no method here" in found.verdict

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_outputs import CLIP, Net, same
+from output_nets import CLIP, Net, same
 from torch import nn
 
 import lrp3d

@@ -17,7 +17,7 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "lrp3d/rules/contrast.py",
         "own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)",
         "0 -> 1",
-    ): "signs are 1 and -1; of the two zeros, tests/test_outputs.py notices the first",
+    ): "signs are 1 and -1; of the two zeros, tests/test_lone_outputs.py notices the first",
     ("lrp3d/study/reporting/summary.py", '"columns": matrix.shape[-1],', "1 -> 2"): "matrices are square",
     **{
         (file, "absorbs = False", "False -> True"): (

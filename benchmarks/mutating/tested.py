@@ -10,7 +10,7 @@ REPORTS = ("tests/test_study_report.py", "tests/test_study_comparisons.py")
 LISTS = ("tests/test_study_lists.py", "tests/test_lists_of_words.py", "tests/test_class_names.py")
 RULES = sorted(f"lrp3d/rules/{path.name}" for path in (ROOT / "lrp3d/rules").glob("[!_]*.py"))
 OF_RULES = (
-    "tests/test_outputs.py",
+    "tests/test_lone_outputs.py",
     "tests/test_composites.py",
     "tests/operations/test_attnlrp.py",
     "tests/test_rules.py",
@@ -28,9 +28,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/layers/test_passing.py",
         "tests/operations/test_gates.py",
         "tests/operations/test_what_weighs.py",
-        "tests/test_outputs.py",
+        "tests/test_lone_outputs.py",
     ),
-    "lrp3d/steps/ends.py": ("tests/test_layers.py", "tests/test_nothing_silent.py", "tests/test_outputs.py"),
+    "lrp3d/steps/ends.py": ("tests/test_layers.py", "tests/test_nothing_silent.py", "tests/test_constants.py"),
     "lrp3d/steps/factor.py": ("tests/test_lazy_relevance.py", "tests/test_released_activations.py"),
     "lrp3d/steps/graph.py": ("tests/test_merged_paths.py", "tests/test_cut_signals.py", "tests/test_twin.py"),
     "lrp3d/steps/lazy_relevance.py": ("tests/test_lazy_relevance.py", "tests/test_bands.py"),
@@ -105,7 +105,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_what_weighs.py",
         "tests/operations/test_clip_range.py",
         "tests/operations/test_registered.py",
-        "tests/test_outputs.py",
+        "tests/test_lone_outputs.py",
     ),
     "lrp3d/operations/by_hand.py": (
         "tests/operations/test_gates.py",
@@ -157,8 +157,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_choices.py",
         "tests/operations/test_argument_names.py",
     ),
-    "lrp3d/metrics/agreement.py": ("tests/test_check.py",),
-    "lrp3d/metrics/contributions.py": ("tests/test_check.py",),
+    "lrp3d/metrics/agreement.py": ("tests/test_check.py", "tests/test_check_verdict.py"),
+    "lrp3d/metrics/contributions.py": ("tests/test_check.py", "tests/test_checked_models.py"),
     "lrp3d/propagation/chunks.py": ("tests/test_temporal.py", "tests/test_chunks_at_once.py"),
     "lrp3d/propagation/first_layers.py": ("tests/test_frame_order.py", "tests/test_motion.py"),
     "lrp3d/propagation/frame_seeds.py": ("tests/test_temporal.py", "tests/test_motion.py"),
@@ -182,7 +182,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/frame_logits.py": (
         "tests/test_frame_columns.py",
         "tests/test_frames.py",
-        "tests/test_outputs.py",
+        "tests/test_frame_outputs.py",
         "tests/test_temporal.py",
     ),
     "lrp3d/propagation/frame_clock.py": (
@@ -195,7 +195,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/clip_order.py": ("tests/test_clip_order.py",),
     "lrp3d/propagation/frame_order.py": ("tests/test_frame_order.py", "tests/test_seen_frames.py"),
     "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
-    "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
+    "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_frame_outputs.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/time_average.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
