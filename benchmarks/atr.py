@@ -73,10 +73,11 @@ def main(argv: list[str] | None = None) -> common.Results:
         columns=["metric", "frames", "clips", "seconds per million rows"],
         notes=["a row is one frame's logit: b clips of n frames have b n rows"],
     )
-    for frames in options.frames:
-        for row in measure(max(1, options.rows // frames), frames, options.repeats, device):
-            results.add(row)
-    return results.write()
+    return results.collect(
+        row
+        for frames in options.frames
+        for row in measure(max(1, options.rows // frames), frames, options.repeats, device)
+    )
 
 
 if __name__ == "__main__":

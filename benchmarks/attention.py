@@ -113,9 +113,10 @@ def main(argv: list[str] | None = None) -> common.Results:
         ],
         notes=["columns as in benchmarks.layers; what weighs is constant, so nothing flows into queries and keys"],
     )
-    for case in cases(options.tokens, options.width, options.heads):
-        results.add(measure(case, options.seeds, options.repeats, device, at_least))
-    return results.write()
+    return results.collect(
+        measure(case, options.seeds, options.repeats, device, at_least)
+        for case in cases(options.tokens, options.width, options.heads)
+    )
 
 
 if __name__ == "__main__":

@@ -192,10 +192,7 @@ def main(argv: list[str] | None = None) -> common.Results:
             "whichever is longer",
         ],
     )
-    for family in options.models:
-        for row in measure(family, options, device, width, peaks):
-            results.add(row)
-    return results.write()
+    return results.collect(row for family in options.models for row in measure(family, options, device, width, peaks))
 
 
 if __name__ == "__main__":

@@ -129,10 +129,7 @@ def main(argv: list[str] | None = None) -> common.Results:
             "exponent: p of seconds ~ x ** p over the series; dense: no bands, all else as it is",
         ],
     )
-    for family in options.models:
-        for row in measure(family, options, device, width):
-            results.add(row)
-    return results.write()
+    return results.collect(row for family in options.models for row in measure(family, options, device, width))
 
 
 if __name__ == "__main__":

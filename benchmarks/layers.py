@@ -265,9 +265,10 @@ def main(argv: list[str] | None = None) -> common.Results:
             "frames have any, once in an explanation, which its plain path leaves out",
         ],
     )
-    for case in cases(options.models, options.frames, options.size, device, width):
-        results.add(measure(case, options.seeds, options.repeats, device, at_least))
-    return results.write()
+    return results.collect(
+        measure(case, options.seeds, options.repeats, device, at_least)
+        for case in cases(options.models, options.frames, options.size, device, width)
+    )
 
 
 if __name__ == "__main__":

@@ -211,11 +211,12 @@ def main(argv: list[str] | None = None) -> common.Results:
         ],
         notes=notes,
     )
-    for family in options.models:
-        for frames in options.frames:
-            for row in measure(family, frames, options, device, width):
-                results.add(row)
-    return results.write()
+    return results.collect(
+        row
+        for family in options.models
+        for frames in options.frames
+        for row in measure(family, frames, options, device, width)
+    )
 
 
 if __name__ == "__main__":

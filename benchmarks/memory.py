@@ -57,11 +57,12 @@ def main(argv: list[str] | None = None) -> common.Results:
         options.models, options.frames, options.size, width = ["I3D-R18"], [2], 32, 8
     notes = ["peak MiB: beyond model and clip; of the process: with them, Python and torch"]
     results = common.Results("memory", "Peak memory of an explanation", options, device, COLUMNS, notes)
-    for family in options.models:
-        for frames in options.frames:
-            for row in rows(family, frames, options.size, device, width):
-                results.add(row)
-    return results.write()
+    return results.collect(
+        row
+        for family in options.models
+        for frames in options.frames
+        for row in rows(family, frames, options.size, device, width)
+    )
 
 
 if __name__ == "__main__":

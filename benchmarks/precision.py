@@ -104,10 +104,7 @@ def main(argv: list[str] | None = None) -> common.Results:
             "matrix %: difference over the sum of the row's absolute values; ATR: difference in frames, share changed",
         ],
     )
-    for family in options.models:
-        for row in measure(family, options, device, width):
-            results.add(row)
-    return results.write()
+    return results.collect(row for family in options.models for row in measure(family, options, device, width))
 
 
 if __name__ == "__main__":

@@ -301,6 +301,12 @@ class Results:
         if time.monotonic() - self.written > 5:
             self.write()
 
+    def collect(self, rows: Iterable[Row]) -> Results:
+        """Keep rows as they are measured, so that a run that is stopped has lost none, and write all of them."""
+        for row in rows:
+            self.add(row)
+        return self.write()
+
     def write(self) -> Results:
         """Both files, each completely or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
