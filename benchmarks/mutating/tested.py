@@ -119,7 +119,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_convolution_spread.py",
         "tests/test_rules.py",
     ),
-    "lrp3d/operations/copies.py": ("tests/operations/test_means_by_products.py", "tests/operations/test_products.py"),
+    "lrp3d/operations/copies.py": (
+        "tests/operations/test_norms.py",
+        "tests/operations/test_means_by_products.py",
+        "tests/operations/test_products.py",
+    ),
     "lrp3d/operations/einstein_sums.py": (
         "tests/operations/test_sums.py",
         "tests/operations/test_what_weighs.py",
@@ -127,7 +131,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_products_of_matrices.py",
         "tests/operations/test_summed_products.py",
     ),
-    "lrp3d/operations/interpolation.py": ("tests/operations/test_functions.py", "tests/layers/test_pools.py"),
+    "lrp3d/operations/interpolation.py": (
+        "tests/operations/test_functions.py",
+        "tests/layers/test_pools.py",
+        "tests/operations/test_computed_places.py",
+    ),
     "lrp3d/operations/layers_by_hand.py": ("tests/operations/test_products.py", "tests/operations/test_bias.py"),
     "lrp3d/operations/maxima.py": ("tests/operations/test_maxima.py", "tests/operations/test_argument_names.py"),
     "lrp3d/operations/normalisation.py": (

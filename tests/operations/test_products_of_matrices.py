@@ -85,6 +85,8 @@ FUSED = {
     ),
     "addmm": (lambda x: torch.addmm(x[0], x[0].softmax(-1), x[1]), lambda x: x[0] + x[0].softmax(-1) @ x[1]),
     "einsum of one": (lambda x: torch.einsum("bij->bi", x), lambda x: x.sum(-1)),
+    "einsum of a diagonal": (lambda x: torch.einsum("bii->bi", x), lambda x: x.diagonal(dim1=1, dim2=2)),
+    "einsum of a trace": (lambda x: torch.einsum("bii->b", x), lambda x: x.diagonal(dim1=1, dim2=2).sum(-1)),
 }
 
 
