@@ -23,7 +23,7 @@ from lrp3d import models, video
 from lrp3d.commands import UsageError
 from lrp3d.commands.devices import device_of
 from lrp3d.commands.labels import read_labels
-from lrp3d.composites import composite_of
+from lrp3d.composites.named import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
 from lrp3d.integrations.networks import source_of
 from lrp3d.models.base import check_statistics

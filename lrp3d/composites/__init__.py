@@ -7,7 +7,7 @@ users register.
 
 from lrp3d.composites.composite import FACTORS, Composite
 from lrp3d.composites.kinds import AVERAGES, CONVOLUTIONS, SUMS
-from lrp3d.composites.named import REGISTERED, composite_of, name_of, preset_of, register_composite
+from lrp3d.composites.named import REGISTERED, register_composite
 from lrp3d.composites.presets import (
     PRESETS,
     alpha_beta,
@@ -28,12 +28,9 @@ __all__ = [
     "Composite",
     "alpha_beta",
     "attnlrp",
-    "composite_of",
     "epsilon",
     "epsilon_gamma_box",
     "epsilon_plus",
-    "name_of",
     "paper",
-    "preset_of",
     "register_composite",
 ]

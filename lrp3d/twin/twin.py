@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lrp3d.compiling import not_compiled
-from lrp3d.composites import Composite, composite_of, name_of
+from lrp3d.composites import Composite
+from lrp3d.composites.named import composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.outputs import tensors_of

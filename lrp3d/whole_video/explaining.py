@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.composites import Composite, name_of
+from lrp3d.composites import Composite
+from lrp3d.composites.named import name_of
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation

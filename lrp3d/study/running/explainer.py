@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lrp3d import video
 from lrp3d.callers import warn
-from lrp3d.composites import Composite, preset_of
+from lrp3d.composites import Composite
+from lrp3d.composites.named import preset_of
 from lrp3d.defaults import CENTRED, LAYOUT, SEGMENT, SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
