@@ -265,7 +265,10 @@ def _row_seeds(
     except FramesInColumns:
         raise
     except NoFrameLogits as error:
-        raise NoFrameLogits(error.reason, rows_advice(plain_with_modules(), chosen.alone, settings.layout)) from None
+        advice = ""
+        with contextlib.suppress(Exception):  # whatever happens while a module is sought, this is what went wrong
+            advice = rows_advice(plain_with_modules(), chosen.alone, settings.layout)
+        raise NoFrameLogits(error.reason, advice) from None
 
 
 def _check_record(record: Trace, pathways: Sequence[Tensor], layout: str, read: Reader) -> None:
