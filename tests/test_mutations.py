@@ -1,5 +1,7 @@
 """Deliberate errors are made in every file of the method, and those once missed are still errors of the sources."""
 
+from functools import cache
+
 from benchmarks.mutating.harmless import HARMLESS
 from benchmarks.mutating.mutants import mutants
 from benchmarks.mutating.named import NAMED
@@ -20,9 +22,14 @@ def test_every_file_of_the_method_is_changed_and_has_tests_that_exist():
     assert sorted({test for tests in TESTS.values() for test in tests if not (ROOT / test).exists()}) == []
 
 
+@cache
+def changes_of(file):
+    """Every line of a file with what can be changed in it."""
+    source = (ROOT / file).read_text()
+    lines = source.splitlines()
+    return {(lines[mutant.line - 1].strip(), mutant.change) for mutant in mutants(source)}
+
+
 def test_what_is_called_harmless_can_still_be_changed():
     for file, line, change in HARMLESS:
-        source = (ROOT / file).read_text()
-        lines = source.splitlines()
-        possible = {(lines[mutant.line - 1].strip(), mutant.change) for mutant in mutants(source)}
-        assert (line, change) in possible, f"{file}: {line}"
+        assert (line, change) in changes_of(file), f"{file}: {line}"
