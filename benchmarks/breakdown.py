@@ -35,7 +35,7 @@ PARTS = {
     ("clip_relevance.py", "_one_side"): "one side alone, to check conservation",
     ("lazy_relevance.py", "total"): "totals for the ledger",
     ("linear.py", "_prepare"): "denominators and factors, once for all frames",
-    ("maxima.py", "_input_relevance"): "max pools",
+    ("window_maxima.py", "_input_relevance"): "max pools",
     ("kernels.py", "adjoint"): "products and convolutions of relevance",
     ("kernels.py", "adjoint_in_window"): "products and convolutions of relevance",
     ("kernels.py", "scaled_adjoint"): "products and convolutions of relevance",
