@@ -337,8 +337,8 @@ def prepare_clip(
     framing = Framing(len(pixels), size, short_side, "the clip")
     cropped = stack_frames([framing(image) for image in pixels.numpy(force=True)], "the clip")
     number = torch.arange(len(pixels), device="cpu")
-    times = number / fps if fps else torch.full((len(pixels),), torch.nan, device="cpu")
-    return Clip(cropped, normalize(cropped, mean, std), number, times.double(), len(pixels), fps)
+    times = number.double() / fps if fps else torch.full((len(pixels),), torch.nan, dtype=torch.double, device="cpu")
+    return Clip(cropped, normalize(cropped, mean, std), number, times, len(pixels), fps)
 
 
 def _check_options(frames: int, sampling: str, stride: int, size: int | None, short_side: int | None) -> None:
