@@ -24,6 +24,16 @@ class Weigher(NamedTuple):
     """The product as a linear map of it."""
     other: Tensor | float = 1.0
     """The weight of that map, of which only the shape matters."""
+    descendant: Tensor | None = None
+    """A tensor without values that was made of it: in older versions of torch, a node can be asked for what lies below
+    only as long as some tensor above it lives."""
+
+    @classmethod
+    def of(cls, x: Tensor, map: LinearMap, other: Tensor | float = 1.0) -> Weigher:
+        """The weigher that a tensor is."""
+        with torch._C.DisableTorchFunction(), torch.enable_grad():
+            descendant = x.unsqueeze(0)[:0].clone()
+        return cls((x.grad_fn, x.output_nr), x.shape, map, other, descendant)
 
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output), without seeds, equally to all of its values that each output sees."""
