@@ -21,6 +21,7 @@ from lrp3d.operations.products import matmul, mul
 from lrp3d.operations.statistics import log_of_exponentials
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.ends import Unsupported
+from lrp3d.steps.graph import weigher_of
 from lrp3d.steps.operands import without_values
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.weigher import Weigher
@@ -138,8 +139,8 @@ def scaled_dot_product_attention(
 
 def _compared(query: Tensor, key: Tensor) -> list[Weigher]:
     """How queries and keys, those of them that descend from the clip, go into the scores."""
-    of_query = Weigher.of(query, MatrixProduct(left=True), without_values(key.mT))
-    of_key = Weigher.of(key, Bilinear(lambda k, q: q @ k.mT), without_values(query))
+    of_query = weigher_of(query, MatrixProduct(left=True), without_values(key.mT))
+    of_key = weigher_of(key, Bilinear(lambda k, q: q @ k.mT), without_values(query))
     return [part for part, x in ((of_query, query), (of_key, key)) if not is_constant(x)]
 
 

@@ -39,10 +39,9 @@ from lrp3d.operations.blocks import (
 from lrp3d.operations.copies import own_shape, shape_among
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
-from lrp3d.steps.graph import step_of
+from lrp3d.steps.graph import step_of, weigher_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import without_values
-from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
 
 # ----------------------------------------------------------------------------------------- which factor weighs
@@ -121,7 +120,7 @@ def weighed(
     incoming = active_tracer().signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
-    made_by = Weigher.of(weight, Broadcast(output.shape))
+    made_by = weigher_of(weight, Broadcast(output.shape))
     return attach(PassThrough(signal.shape, factor=factor, weigher=made_by), output, [signal], outgoing, note=note)
 
 
@@ -298,7 +297,7 @@ def contraction(
     made_by = None
     if weight_index is not None:
         weight, other = factors[weight_index], without_values(factors[1 - weight_index])
-        made_by = Weigher.of(weight, maps[weight_index], other)
+        made_by = weigher_of(weight, maps[weight_index], other)
     note = _note(weight_index, reason)
     return shares(output, summands, None, kind, nonnegative, is_layer=False, note=note, weigher=made_by)
 

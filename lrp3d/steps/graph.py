@@ -6,13 +6,16 @@ graph without keeping it alive.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrp3d.compute.linear_map import LinearMap
 from lrp3d.steps.step import Step
+from lrp3d.steps.weigher import Weigher
 
 Node = Any  # torch.autograd.graph.Node, whose type knows neither steps nor the values that nodes save
 Edge = tuple[Node, int]  # a node and the number of its output
@@ -144,3 +147,32 @@ def with_edges(node: Node, parts: Sequence[Tensor | None]) -> list[tuple[Edge, T
 def is_classifier(node: Node) -> bool:
     """Whether the step of a node is a classifier."""
     return getattr(step_of(node), "is_classifier", False)
+
+
+def weigher_of(x: Tensor, map: LinearMap, other: Tensor | float = 1.0) -> Weigher:
+    """The tensor as the weigher of a product, which is `map` of it with the weight `other`."""
+    with torch._C.DisableTorchFunction(), torch.enable_grad():
+        descendant = x.unsqueeze(0)[:0].clone() if _forgets_nodes() else None
+    return Weigher(edge_of(x), x.shape, map, other, descendant)
+
+
+class _Probe(torch.autograd.Function):
+    """An operation that does nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+@functools.cache
+def _forgets_nodes() -> bool:
+    """Whether a node cannot be asked for what lies below it once no tensor above it lives, as in older torch."""
+    node: Any = _Probe.apply(torch.zeros(1, requires_grad=True)).grad_fn  # type: ignore[no-untyped-call]
+    try:
+        return not edges_below(node)
+    except RuntimeError:
+        return True

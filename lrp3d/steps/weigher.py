@@ -6,7 +6,6 @@ for which it is. The first is found along the values, the second along the weigh
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -28,35 +27,6 @@ class Weigher(NamedTuple):
     descendant: Tensor | None = None
     """A tensor without values that was made of it, where torch would forget its node; else None."""
 
-    @classmethod
-    def of(cls, x: Tensor, map: LinearMap, other: Tensor | float = 1.0) -> Weigher:
-        """The weigher that a tensor is."""
-        with torch._C.DisableTorchFunction(), torch.enable_grad():
-            descendant = x.unsqueeze(0)[:0].clone() if _forgets_nodes() else None
-        return cls((x.grad_fn, x.output_nr), x.shape, map, other, descendant)
-
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output), without seeds, equally to all of its values that each output sees."""
         return self.map.spread(r[None], self.other, self.shape)[0]
-
-
-class _Probe(torch.autograd.Function):
-    """An operation that does nothing."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
-
-
-@functools.cache
-def _forgets_nodes() -> bool:
-    """Whether a node cannot be asked for what lies below it once no tensor above it lives, as in older torch."""
-    node: Any = _Probe.apply(torch.zeros(1, requires_grad=True)).grad_fn  # type: ignore[no-untyped-call]
-    try:
-        return not node.next_functions
-    except RuntimeError:
-        return True

@@ -17,9 +17,8 @@ from lrp3d.layout import Layout
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.ends import ClipInput, Unsupported
-from lrp3d.steps.graph import downwards, step_of
+from lrp3d.steps.graph import downwards, step_of, weigher_of
 from lrp3d.steps.step import Rearrangement, Relevance, Site, Step, Token
-from lrp3d.steps.weigher import Weigher
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.first_states import FirstStates
@@ -179,7 +178,7 @@ class Recorder:
         def refused(t: Tensor) -> Tensor:
             # Values of as many positions (a softmax of scores) belong to the same ones.
             alike = all(x.shape == t.shape for x in signals)
-            made_of = [Weigher.of(x, Broadcast(t.shape)) for x in signals] if alike else []
+            made_of = [weigher_of(x, Broadcast(t.shape)) for x in signals] if alike else []
             return self.attach(Unsupported(advice, made_of), t.detach(), signals, replace(known))
 
         return map_floats(refused, output)
