@@ -220,7 +220,7 @@ def test_rows_survive_saving(tmp_path):
     loaded = lrp3d.Explanation.load(tmp_path / "found.safetensors")
     assert loaded.rows_at == "lower"
     assert torch.equal(loaded.through_rows, found.through_rows)
-    assert "time steps at the output of 'lower', through which [100, 100] % of the logit flows" in repr(loaded)
+    assert "time steps at the output of lower, through which 100 and 100 % of the logit flows" in repr(loaded)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
-from lrp3d.explanation.wording import row_axis, row_quantity, row_words
+from lrp3d.explanation.rows_wording import row_axis, row_quantity, row_words
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows

@@ -14,8 +14,8 @@ from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.one_clip import ClipOptions, ExplainedClip
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.rows_wording import above_floor, no_positive_row, rows_without_relevance, rows_words
 from lrp3d.explanation.wording import (
-    above_floor,
     amount,
     amount_words,
     best_channels,
@@ -24,8 +24,6 @@ from lrp3d.explanation.wording import (
     conservation_words,
     motion_words,
     own_logit,
-    rows_without_relevance,
-    rows_words,
     span_words,
     subject,
 )
@@ -58,11 +56,11 @@ def summary(explained: ExplainedClip) -> list[str]:
         assert explanation.avg_atr is not None
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
-        lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
-        if rows := rows_words(explanation, 0):
+        why = no_positive_row(explanation)
+        lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit, why)}")
+        if rows := rows_words(explanation, [0]):
             lines.append(f"  {'rows':13} {rows}")
-        row = "frame logit" if explanation.rows_at is None else "time step"
-        if explanation.atr is not None and (rows := rows_without_relevance(explanation.atr[0], row)):
+        if rows := rows_without_relevance(explanation, 0):
             lines.append(f"  {'no relevance':13} {rows}")
     if explanation.motion is not None:
         lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")

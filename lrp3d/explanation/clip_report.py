@@ -14,15 +14,13 @@ from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.report_cards import cards, escaped, sentence
+from lrp3d.explanation.rows_wording import column_unit, no_positive_row, row_axis, row_quantity, rows_words
 from lrp3d.explanation.wording import (
     amount,
     channel_words,
     comparison,
     conservation_answer,
     conservation_remark,
-    row_axis,
-    row_quantity,
-    rows_words,
     subject,
 )
 from lrp3d.figures import overlay
@@ -142,7 +140,7 @@ def report(
         "negative": _negative(explanation, clip),
         "cards": cards(explanation, clip, origin.random_weights),
         "rows": "each frame’s logit rests on" if explanation.rows_at is None else "the time steps of a layer rest on",
-        "rows_at": escaped(f"Rows are {words}. ") if (words := rows_words(explanation, clip)) else "",
+        "rows_at": escaped(f"Rows are {words}. ") if (words := rows_words(explanation, [clip])) else "",
         "sigma": f"{100 * explanation.sigma:g}",
         **_of_rows(explanation, clip),
         # A text must not be able to end the script that contains it.
@@ -153,7 +151,7 @@ def report(
 
 def _of_rows(explanation: Explanation, clip: int) -> dict[str, str]:
     """What a row of the matrix stands for, what it explains and what it sums to, in words."""
-    unit = "frame" if explanation.matrix is None or explanation.unit == "frames" else "step"
+    unit = column_unit(explanation)
     explained, total = f"the logit of {unit} i", "that logit"
     if comparison(explanation, clip):
         explained, total = f"how far the logit of {unit} i is {comparison(explanation, clip)}", "that difference"
@@ -190,7 +188,7 @@ def _facts(explanation: Explanation, clip: int) -> str:
         columns = explanation.matrix.shape[-1]
         average, longest = explanation.avg_atr[clip], explanation.max_atr[clip]
         is_negative = bool(average.isnan() & ~longest.isnan())  # else there is no relevance at all
-        none = "no frame has a positive logit to average over" if is_negative else ""
+        none = no_positive_row(explanation) if is_negative else ""
         span_text = none or f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a row of the matrix"
         facts += [
             ("Average ATR", _number(average, "{:.2f}"), span_text),

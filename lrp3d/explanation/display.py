@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.wording import amount, amount_words, conservation_words, row_axis, row_quantity, subject
+from lrp3d.explanation.rows_wording import column_unit, row_axis, row_quantity
+from lrp3d.explanation.wording import amount, amount_words, conservation_words, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
@@ -37,18 +38,13 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-        positions, unit = explanation.positions, _unit(explanation)
+        positions, unit = explanation.positions, column_unit(explanation)
         label, rows = f"relevance ({row_quantity(explanation, clip)})", row_axis(explanation)
         draw = partial(matrix_heatmap, matrix, label=label, windows=windows, positions=positions, unit=unit, rows=rows)
         return draw(ax=ax, title=title, footnote=footnote)
     if explanation.frame_relevance is not None:
         return _bars(explanation, clip, ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)
-
-
-def _unit(explanation: Explanation) -> str:
-    """The unit of a matrix column: a frame, or a step of several frames if the network has temporal strides."""
-    return "frame" if explanation.unit == "frames" else "step"
 
 
 def _bars(explanation: Explanation, clip: int, ax: Axes | None, title: str, footnote: str | None) -> Figure:

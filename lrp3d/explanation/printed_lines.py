@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lrp3d.explanation.wording import channel_words, conservation_words, rows_without_relevance
+from lrp3d.explanation.rows_wording import no_positive_row, rows_without_relevance, rows_words
+from lrp3d.explanation.wording import channel_words, conservation_words
 from lrp3d.printed import few, printable
 
 if TYPE_CHECKING:
@@ -80,30 +81,21 @@ def _of_matrix(explanation: Explanation) -> list[Line]:
     spans = f"{_numbers(average, '{:.2f}')} of {matrix.shape[-1]} {explanation.unit}"
     lines: list[Line] = [
         ("matrix", _shapes(matrix)),
-        ("rows", _rows(explanation)),
+        ("rows", rows_words(explanation, range(len(average))[:SHOWN]) or None),
         ("avg-ATR", f"{spans}, max-ATR {_numbers(longest, '{:.0f}')}"),
     ]
     without_average = (average.isnan() & ~longest.isnan()).nonzero().flatten().tolist()
     if without_average:
         of = "" if len(average) == 1 else f" of clip(s) {without_average[:SHOWN]}"
-        lines.append(("no average", f"the explained logit{of} is positive in no frame"))
+        lines.append(("no average", f"{no_positive_row(explanation)}{of}"))
     return lines + _empty_rows(explanation)
-
-
-def _rows(explanation: Explanation) -> str | None:
-    """What rows are that are no frame logits."""
-    if explanation.rows_at is None or explanation.through_rows is None:
-        return None
-    through = _numbers(100 * explanation.through_rows, "{:.0f}")
-    return f"time steps at the output of '{explanation.rows_at}', through which {through} % of the logit flows"
 
 
 def _empty_rows(explanation: Explanation) -> list[Line]:
     """A line for each of the first clips with frame logits that no relevance explains."""
     if explanation.atr is None:
         return []
-    row = "frame logit" if explanation.rows_at is None else "time step"
-    words = [(clip, rows_without_relevance(atr, row)) for clip, atr in enumerate(explanation.atr[:SHOWN])]
+    words = [(clip, rows_without_relevance(explanation, clip)) for clip in range(len(explanation.atr[:SHOWN]))]
     of = "" if len(explanation.logits) == 1 else " of clip {}"
     return [("no relevance", f"{said}{of.format(clip)}") for clip, said in words if said]
 

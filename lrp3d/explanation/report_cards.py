@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import above_floor, is_part, motion_words, row_axis, row_quantity, shares_of_channels
+from lrp3d.explanation.rows_wording import above_floor, column_unit, row_axis, row_quantity
+from lrp3d.explanation.wording import is_part, motion_words, shares_of_channels
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS
 from lrp3d.figures.embedded import data_address
 from lrp3d.figures.heatmap import COLUMNS, ROWS
@@ -107,7 +108,7 @@ def _panels(explanation: Explanation, clip: int, panels: Sequence[_Panel]) -> st
     """Matrices on one scale, each with its axes and the scale's colours: up to the strongest cell of them all."""
     top = _strongest([panel.values for panel in panels])
     signed = _signed(panels)
-    unit = "frame" if explanation.unit == "frames" else "step"
+    unit = column_unit(explanation)
     rows, columns = panels[0].values.shape
     own = explanation.positions or range(rows)
     colours = ", ".join(DIVERGING if signed else SEQUENTIAL_ANCHORS)

@@ -6,16 +6,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from lrp3d.metrics.excess_span import SPAN_SHARE
-from lrp3d.printed import few
-
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
-SHOWN_ROWS = 8  # of those without relevance
-LONGEST_NAME = 28  # letters of a module's name for which an axis has room; of longer ones the end tells more
 ROUNDING = 1e-3  # more than rounding in float32 causes, less than any rule that loses relevance loses
 
 
@@ -56,8 +49,15 @@ def conservation_remark(error: float) -> str:
     return "the sum of relevance is exact" if error == 0 else f"relative error of the sum of relevance: {precision}"
 
 
-def span_words(share: float, average: float, longest: float, columns: int, unit: str) -> str:
-    """What ATR says: in how many frames a frame's relevance lies.
+def span_words(
+    share: float,
+    average: float,
+    longest: float,
+    columns: int,
+    unit: str,
+    no_average: str = "no frame's logit is positive",
+) -> str:
+    """What ATR says: in how many frames a frame's relevance lies; and why it has no average, if it has none.
 
     >>> span_words(0.975, 8.153, 14.0, 16, "frames")
     '97.5 % of the relevance within 8.2 of 16 frames on average, 14 at most'
@@ -70,29 +70,8 @@ def span_words(share: float, average: float, longest: float, columns: int, unit:
         return "no frame has relevance"
     start = f"{100 * share:g} % of the relevance within"
     if not math.isfinite(average):
-        return f"{start} {longest:.0f} of {columns} {unit} at most; no average: no frame's logit is positive"
+        return f"{start} {longest:.0f} of {columns} {unit} at most; no average: {no_average}"
     return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
-
-
-def rows_without_relevance(atr: Tensor, row: str = "frame logit") -> str:
-    """The rows of a clip that have no relevance, counted from 1; empty if there are none.
-
-    Args:
-        atr: the ATR (n,) of the rows; it is NaN where there is no relevance.
-        row: what a row is.
-
-    >>> import torch
-    >>> rows_without_relevance(torch.tensor([1.0, torch.nan, 2.0, torch.nan]))
-    'for the frame logits 2, 4 of 4'
-    >>> rows_without_relevance(torch.tensor([1.0, 2.0])), rows_without_relevance(torch.tensor([torch.nan, torch.nan]))
-    ('', 'for all 2 frame logits')
-    """
-    rows = [str(row + 1) for row in atr.isnan().nonzero().flatten().tolist()]
-    if not rows:
-        return ""
-    if len(rows) == len(atr):
-        return f"for all {len(rows)} {row}s"
-    return f"for the {row}{'s' * (len(rows) > 1)} {few(rows, SHOWN_ROWS)} of {len(atr)}"
 
 
 def motion_words(share: float, contrastive: bool = True) -> str:
@@ -128,23 +107,6 @@ def is_part(share: float) -> bool:
     return math.isfinite(share) and 0 <= round(100 * share) <= 100
 
 
-def above_floor(explanation: Explanation, clip: int) -> str:
-    """How much relevance of a clip's matrix is above the floor, and where; empty without a floor."""
-    excess = explanation.excess
-    if excess is None or explanation.matrix is None:
-        return ""
-    if not math.isfinite(float(excess.share[clip])):
-        return "No frame has a positive logit, so that none is compared with the untrained network."
-    share = f"{100 * float(excess.share[clip]):.0f} %"
-    percent = f"{share} of the relevance exceeds what the untrained network gives to the same frames."
-    if not math.isfinite(float(excess.span[clip])):
-        return percent
-    first, last, columns = int(excess.first[clip]) + 1, int(excess.last[clip]) + 1, explanation.matrix.shape[-1]
-    unit = "frames" if explanation.unit == "frames" else "steps"
-    lies = f"{unit} {first} to {last}" if last > first else f"{unit[:-1]} {first}"
-    return f"{percent} Of this excess, {100 * SPAN_SHARE:g} % lies in {lies} of {columns}."
-
-
 def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
     """What is explained of a clip: a class, or a class rather than others."""
     chosen = name(int(explanation.explained_class[clip]))
@@ -168,37 +130,6 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
     return logit - mean, f"logit {comparison(explanation, clip)}"
 
 
-def row_quantity(explanation: Explanation, clip: int) -> str:
-    """The name of the number that a row explains, which is part of a logit where rows are time steps of a module."""
-    quantity = amount(explanation, clip)[1]
-    if explanation.rows_at is None or explanation.frame_logits is None:
-        return quantity
-    return f"{explanation.frame_logits.shape[1]} \N{MULTIPLICATION SIGN} its part of the {quantity}"
-
-
-def row_axis(explanation: Explanation) -> str:
-    """What a row of the matrix is, for an axis, where rows are time steps of a module; empty where they are frames.
-
-    >>> import torch, lrp3d
-    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
-    >>> row_axis(lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32), rows_at="features.layer2.1"))
-    'frame i at features.layer2.1'
-    """
-    if explanation.rows_at is None:
-        return ""
-    unit = "frame" if explanation.unit == "frames" else "step"
-    name = explanation.rows_at
-    return f"{unit} i at {name if len(name) <= LONGEST_NAME else '...' + name[3 - LONGEST_NAME :]}"
-
-
-def rows_words(explanation: Explanation, clip: int) -> str:
-    """How much of a clip's logit the rows hold, where they are time steps of a module; empty where they are frames."""
-    if explanation.rows_at is None or explanation.through_rows is None:
-        return ""
-    share = 100 * float(explanation.through_rows[clip])
-    return f"time steps at the output of {explanation.rows_at}, through which {share:.0f} % of the logit flows"
-
-
 def comparison(explanation: Explanation, clip: int) -> str:
     """With what a clip's logit is compared: "above the other's", "above their mean"; empty where it stands alone."""
     if explanation.against is None:
@@ -210,20 +141,6 @@ def amount_words(explanation: Explanation, clip: int) -> str:
     """The explained number of a clip in words: "logit 3.2", or "logit above the other's by 0.043"."""
     number, quantity = amount(explanation, clip)
     return f"{quantity} {'by ' if comparison(explanation, clip) else ''}{number:.4g}"
-
-
-def row_words(explanation: Explanation, clip: int, row: int) -> str:
-    """The explained number of a row in words, which is no logit where the class is compared with others.
-
-    >>> import torch, lrp3d
-    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
-    >>> found = lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32), 1, against=[2])
-    >>> row_words(found, 0, 3).partition(" by ")[0]
-    "logit above the other's"
-    """
-    assert explanation.frame_logits is not None
-    between = " by" if comparison(explanation, clip) else ":" if explanation.rows_at else ""
-    return f"{row_quantity(explanation, clip)}{between} {float(explanation.frame_logits[clip, row]):.3g}"
 
 
 def channel_words(where: dict[str, list[int]]) -> str:

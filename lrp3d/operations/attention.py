@@ -139,9 +139,8 @@ def scaled_dot_product_attention(
 
 def _compared(query: Tensor, key: Tensor) -> list[Weigher]:
     """How queries and keys, those of them that descend from the clip, go into the scores."""
-    of_query = weigher_of(query, MatrixProduct(left=True), without_values(key.mT))
-    of_key = weigher_of(key, Bilinear(lambda k, q: q @ k.mT), without_values(query))
-    return [part for part, x in ((of_query, query), (of_key, key)) if not is_constant(x)]
+    both = ((query, MatrixProduct(left=True), key.mT), (key, Bilinear(lambda k, q: q @ k.mT), query))
+    return [weigher_of(x, map, without_values(other)) for x, map, other in both if not is_constant(x)]
 
 
 def _attended(scores: Tensor, mask: Tensor | None) -> Tensor:

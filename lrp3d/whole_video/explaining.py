@@ -18,7 +18,7 @@ from lrp3d.composites.named import name_of
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import rows_words
+from lrp3d.explanation.rows_wording import rows_words
 from lrp3d.filenames import last_name
 from lrp3d.layout import laid_out
 from lrp3d.printed import printable
@@ -243,7 +243,7 @@ class _WindowExplainer:
         if (of_classifier := self.first.about.get("classifier")) is not None:
             notes.append(f"the classifier's rule is {of_classifier}")
         if self.rows_at is not None:
-            notes.append(f"rows are {rows_words(self.first, 0)} in the first window")
+            notes.append(f"rows are {rows_words(self.first, [0])} in the first window")
         return notes
 
     def step(self, clip: Clip, length: int) -> int:
