@@ -353,3 +353,13 @@ def matrix(model, clip, target, rows, contrastive, shared=False):
             if contrastive:
                 found[b, i] *= logits[b, i] / found[b, i].sum()
     return found
+
+
+def check_rows(net, contrastive, frames=6):
+    """Holds frame logits and matrix of a net against the formula of each frame."""
+    model, clip, target = make(net), clips(2, frames, 3), [1, 3]
+    found = lrp3d.explain(model, clip, target, contrastive=contrastive)
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    torch.testing.assert_close(found.frame_logits, frame_logits(model, clip, target, frames), **close)
+    torch.testing.assert_close(found.frame_logits.mean(1), model(clip).detach()[range(2), target], **close)
+    torch.testing.assert_close(found.matrix, matrix(model, clip, target, frames, contrastive), **close)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from temporal_reference import VideoNet, clips, frame_logits, make, matrix
+from temporal_reference import VideoNet, check_rows, clips, make
 from torch import nn
 
 import lrp3d
@@ -229,12 +229,7 @@ NETS += [TokensBatched, TokensOfPlaces, Logits, LogitsOfHeads]
 @pytest.mark.parametrize("contrastive", [True, False])
 @pytest.mark.parametrize("net", NETS)
 def test_rows_are_what_every_frame_adds_to_what_the_queries_find(net, contrastive):
-    model, clip, target = make(net), clips(2, 6, 3), [1, 3]
-    found = lrp3d.explain(model, clip, target, contrastive=contrastive)
-    close = {"rtol": 1e-9, "atol": 1e-12}
-    torch.testing.assert_close(found.frame_logits, frame_logits(model, clip, target, 6), **close)
-    torch.testing.assert_close(found.frame_logits.mean(1), model(clip).detach()[range(2), target], **close)
-    torch.testing.assert_close(found.matrix, matrix(model, clip, target, 6, contrastive), **close)
+    check_rows(net, contrastive)
 
 
 class OfFrames(Queries):

@@ -17,6 +17,7 @@ OF_RULES = (
     "tests/test_rule_parameters.py",
     "tests/test_rules_on_large_sums.py",
 )
+OF_TIME = ("tests/test_frames.py", "tests/test_frames_moved.py", "tests/test_temporal.py")
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RULES, OF_RULES),
     "lrp3d/steps/coefficients.py": (
@@ -153,6 +154,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_what_weighs.py",
         "tests/operations/test_bias.py",
     ),
+    "lrp3d/operations/which_weighs.py": ("tests/operations/test_what_weighs.py",),
     "lrp3d/operations/recurrence.py": ("tests/operations/test_recurrence.py",),
     "lrp3d/operations/statistics.py": (
         "tests/operations/test_norms.py",
@@ -204,9 +206,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/frame_order.py": ("tests/test_frame_order.py", "tests/test_seen_frames.py"),
     "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_frame_outputs.py"),
-    "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
-    "lrp3d/propagation/time_average.py": ("tests/test_frames.py", "tests/test_temporal.py"),
-    "lrp3d/propagation/entry_order.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/time_axis.py": OF_TIME,
+    "lrp3d/propagation/time_average.py": (
+        "tests/test_frames.py",
+        "tests/test_frames_moved.py",
+        "tests/test_temporal.py",
+    ),
+    "lrp3d/propagation/entry_order.py": (
+        "tests/test_frames.py",
+        "tests/test_frames_moved.py",
+        "tests/test_temporal.py",
+    ),
     "lrp3d/propagation/frames_of_weights.py": ("tests/test_frames_queries.py",),
     "lrp3d/propagation/layer_rows.py": ("tests/test_rows_at.py",),
     "lrp3d/propagation/rows_advice.py": ("tests/test_rows_at.py",),

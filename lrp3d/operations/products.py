@@ -37,72 +37,13 @@ from lrp3d.operations.blocks import (
     shares,
 )
 from lrp3d.operations.copies import own_shape, shape_among
+from lrp3d.operations.which_weighs import which_weighs, words_of
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
 from lrp3d.steps.graph import step_of, weigher_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import without_values
 from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
-
-# ----------------------------------------------------------------------------------------- which factor weighs
-
-
-def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
-    """Which of two signals (0 or 1) is the weight of the other (None if neither is), and the reason.
-
-    Args:
-        a: the first factor.
-        b: the second factor.
-        summed: whether products are summed over an axis (matrices); if not, the factor that broadcasts is the weight.
-
-    A statistic is always the weight. Otherwise the first of these is: the factor that the composite names; a gate; the
-    factor that is copied along an axis; a product of two features (dot-product attention); and, where products are
-    summed, or will be, as both factors are copied along axes of the other (an outer product), the factor that is never
-    negative (the features of a kernel, in linear attention; the step size of a state-space model).
-    """
-    tracer = active_tracer()
-    signals = [tracer.signals[x] for x in (a, b)]
-    ranks = [signal.weighs for signal in signals]
-    choice = tracer.product()
-    if Weighs.STATISTIC not in ranks and choice is not None:
-        return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
-    if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
-        return ranks.index(max(ranks)), max(ranks).label
-    carriers = [_carriers(x) for x in (a, b)]
-    copied = [False, False] if summed else _copied(*carriers)
-    if sum(copied) == 1:
-        return copied.index(True), "copied along an axis"
-    if ranks[0] != ranks[1]:
-        return ranks.index(max(ranks)), max(ranks).label
-    is_outer = all(copied) and carriers == [[own_shape(x)] for x in (a, b)]
-    if (summed or is_outer) and signals[0].nonnegative != signals[1].nonnegative:
-        return (0 if signals[0].nonnegative else 1), "never negative"
-    return None, ""
-
-
-def _carriers(x: Tensor) -> list[torch.Size]:
-    """The shapes, without axes of copies, of what takes the relevance of a factor.
-
-    It is the factor itself, unless that is an outer product, which has the axes of both of its own factors: a third one
-    with the axes of one of them (`(step * b) * x` of a state-space model) is copied no more than these are.
-    """
-    product = active_tracer().signals[x].product
-    if product is None or not all(_copied(*([shape] for shape in product.shapes))):
-        return [own_shape(x)]
-    return [shape for i, shape in enumerate(product.shapes) if i != product.weight]
-
-
-def _copied(a: Sequence[torch.Size], b: Sequence[torch.Size]) -> list[bool]:
-    """Whether each of two factors is copied along an axis of the other, given the shapes of what carries them."""
-    pairs = [(one, other, torch.broadcast_shapes(one, other)) for one in a for other in b]
-    return [all(pair[i] != pair[2] for pair in pairs) for i in (0, 1)]
-
-
-def _note(factor: int | None, reason: str) -> str:
-    if factor is None:
-        return f"half to each factor{', ' + reason if reason else ''}"
-    return f"the {('first', 'second')[factor]} factor weighs: {reason}"
-
 
 # ------------------------------------------------------------------------------------------------- elementwise
 
@@ -142,8 +83,8 @@ def mul(input: Any, other: Any) -> Tensor:
             _note_factors(signal, factor, product)
         return _masked(product, factor)
     tracer = active_tracer()
-    weight_index, reason = weigher(input, other, summed=False)
-    note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
+    weight_index, reason = which_weighs(input, other, summed=False)
+    note, nonnegative = words_of(weight_index, reason), both_nonnegative(input, other)
     weighs = least([tracer.signals[x] for x in (input, other)])
     shapes = own_shape(input), own_shape(other)
     if weight_index is not None:
@@ -288,7 +229,7 @@ def contraction(
     if len(signals) == 1:
         i = signals[0]
         return shares(output, [Operand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
-    weight_index, reason = weigher(factors[0], factors[1], summed=True)
+    weight_index, reason = which_weighs(factors[0], factors[1], summed=True)
     summands = [
         Operand(factors[i], maps[i], factors[1 - i].detach(), tracer.signals[factors[1 - i]].nonnegative)
         for i in (0, 1)
@@ -298,7 +239,7 @@ def contraction(
     if weight_index is not None:
         weight, other = factors[weight_index], without_values(factors[1 - weight_index])
         made_by = weigher_of(weight, maps[weight_index], other)
-    note = _note(weight_index, reason)
+    note = words_of(weight_index, reason)
     return shares(output, summands, None, kind, nonnegative, is_layer=False, note=note, weigher=made_by)
 
 
@@ -425,7 +366,7 @@ def weighed_by_kernel(
     ]
     weight_index = {"first": 0, "second": 1, "halves": None}[choice or "second"]
     shared_summands = [summand for i, summand in enumerate(summands) if i != weight_index]
-    note = _note(weight_index, "as the composite says" if choice else "the kernel")
+    note = words_of(weight_index, "as the composite says" if choice else "the kernel")
     return shares(output, shared_summands, bias, kind, is_layer=False, note=note)
 
 
