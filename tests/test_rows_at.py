@@ -178,6 +178,12 @@ class Unpacked(nn.Module):
         return x[0]
 
 
+def test_two_frames_are_enough():
+    found = lrp3d.explain(made(LastNorm), clips(frames=2), rows_at="lower", **PLAIN)
+    assert found.matrix.shape == (2, 2, 2)
+    torch.testing.assert_close(found.through_rows, torch.ones(2).double())
+
+
 def test_clips_of_a_batch_have_the_rows_that_they_have_alone():
     model, clip = made(LastNorm), clips()
     both = lrp3d.explain(model, clip, [0, 3], rows_at="lower.1")

@@ -218,7 +218,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_temporal.py",
     ),
     "lrp3d/propagation/frames_of_weights.py": ("tests/test_frames_queries.py",),
-    "lrp3d/propagation/layer_rows.py": ("tests/test_rows_at.py",),
+    "lrp3d/propagation/layer_rows.py": ("tests/test_rows_at.py", "tests/test_simulated.py"),
     "lrp3d/propagation/rows_advice.py": ("tests/test_rows_at.py",),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/propagation/channels.py": ("tests/test_layers.py",),
