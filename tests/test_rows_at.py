@@ -1,7 +1,9 @@
 """Rows that are time steps at a layer: what of the clip's logit flows through each of them."""
 
+import contextlib
 import pickle
 import re
+import warnings
 
 import pytest
 import torch
@@ -266,19 +268,65 @@ def test_images_have_no_rows():
         )
 
 
-@pytest.mark.parametrize("head", ["norm after the mean", "class token"])
-def test_the_error_without_rows_names_the_last_module_through_whose_frames_most_of_the_logit_flows(head):
-    model, clip = made(lambda: VideoViT(head=head)), clips(frames=4, size=8)
+def advised(model, clip, **options):
+    """The module that the error names, its number of steps, and how much flows through them, in percent."""
     with pytest.raises(lrp3d.NoFrameLogits) as refused:
-        lrp3d.explain(model, clip)
-    said = r"with rows_at='(\S+)' it makes rows of the 4 time steps there, through which (\d+) % of the logit flows"
-    advised = re.search(said, str(refused.value))
-    assert advised[0] == pickle.loads(pickle.dumps(refused.value)).rows
-    found = lrp3d.explain(model, clip, rows_at=advised[1], **PLAIN)
-    assert f"{100 * float(found.through_rows.min()):.0f}" == advised[2]
-    assert int(advised[2]) >= 50
-    if head == "norm after the mean":
-        assert advised.groups() == ("blocks", "100")
+        lrp3d.explain(model, clip, **options)
+    said = r"with rows_at='(\S+)' it makes rows of the (\d+) time steps there, through which (\d+) % of the logit flows"
+    found = re.search(said, str(refused.value))
+    assert found[0] == pickle.loads(pickle.dumps(refused.value)).rows
+    return found[1], int(found[2]), int(found[3])
+
+
+def shares_in_order(model, clip, **options):
+    """How much of the logit flows through the time steps of each module that has some, in the order of the forward."""
+    order = []
+    hooks = [m.register_forward_hook(lambda *_, name=name: order.append(name)) for name, m in model.named_modules()]
+    model(clip)
+    for hook in hooks:
+        hook.remove()
+    shares = {}
+    for name in filter(None, order):
+        with contextlib.suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = lrp3d.explain(model, clip, rows_at=name, **options, **PLAIN)
+            shares[name] = float(found.through_rows.min()), found.matrix.shape[1]
+    return shares
+
+
+@pytest.mark.parametrize("worst", [False, True])
+@pytest.mark.parametrize("frames", [2, 4])
+@pytest.mark.parametrize("head", ["norm after the mean", "class token"])
+def test_the_error_names_the_last_module_through_whose_frames_half_of_the_logit_flows(head, frames, worst):
+    model, clip = made(lambda: VideoViT(head=head, frames=frames)), clips(frames=frames, size=8)
+    logits = model(clip)
+    target = (logits.argmin(1) if worst else logits.argmax(1)).tolist()
+    shares = shares_in_order(model, clip, target=target)
+    last = [name for name, (share, _) in shares.items() if share >= 0.5][-1]
+    assert len(shares) > 3
+    assert advised(model, clip, target=target) == (last, shares[last][1], round(100 * shares[last][0]))
+
+
+class Branches(nn.Module):
+    """Three layers side by side, none of which has half of the relevance."""
+
+    def __init__(self):
+        super().__init__()
+        self.much, self.little, self.some = (nn.Conv3d(3, 4, 1, bias=False) for _ in range(3))
+        for branch, size in ((self.much, 4.0), (self.little, 2.5), (self.some, 3.5)):
+            nn.init.constant_(branch.weight, size)
+        self.norm, self.fc = nn.LayerNorm(4), nn.Linear(4, 3)
+        self.norm.bias.data = torch.tensor([1.0, -1.0, 0.5, 2.0])
+
+    def forward(self, clip):
+        return self.fc(self.norm((self.much(clip) + self.little(clip) + self.some(clip)).mean((2, 3, 4))))
+
+
+def test_where_no_module_has_half_of_the_logit_that_with_the_most_is_named():
+    model, clip = made(Branches), clips()
+    shares = shares_in_order(model, clip)
+    assert max(share for share, _ in shares.values()) < 0.5
+    assert advised(model, clip)[0] == "much" == max(shares, key=shares.get)
 
 
 def test_where_frames_cannot_be_followed_nothing_is_advised():
