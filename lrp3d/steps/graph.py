@@ -171,7 +171,7 @@ class _Probe(torch.autograd.Function):
 @functools.cache
 def _forgets_nodes() -> bool:
     """Whether a node cannot be asked for what lies below it once no tensor above it lives, as in older torch."""
-    node: Any = _Probe.apply(torch.zeros(1, requires_grad=True)).grad_fn  # type: ignore[no-untyped-call]
+    node: Any = _Probe.apply(torch.zeros(1, requires_grad=True, device="cpu")).grad_fn  # type: ignore[no-untyped-call]
     try:
         return not edges_below(node)
     except RuntimeError:
