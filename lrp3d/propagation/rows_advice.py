@@ -38,11 +38,11 @@ def rows_advice(record: Trace, chosen: Chosen, layout: str) -> str:
         chosen: the explained class.
         layout: the layout of the clip.
     """
-    modules = _modules(record, chosen, layout)
-    enough = [module for module in modules if module.share >= MOST] or sorted(modules, key=lambda m: m.share)
-    if not enough or enough[-1].share <= 0:
+    modules = [module for module in _modules(record, chosen, layout) if module.share > 0]
+    if not modules:
         return ""
-    name, steps, share = enough[-1]
+    enough = [module for module in modules if module.share >= MOST]
+    name, steps, share = enough[-1] if enough else max(modules, key=lambda module: module.share)
     through = f"through which {100 * share:.0f} % of the logit flows"
     return f"with rows_at={name!r} it makes rows of the {steps} time steps there, {through}"
 
