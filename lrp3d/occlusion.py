@@ -41,6 +41,10 @@ class Occluded:
             sources = (ends.diagonal() for ends in _sources(remaining, occluder == "nearest"))
             self.substitute = _mean(*(x.index_select(2, placed(source, x.device)) for source in sources))
 
+    def chosen(self, clip_numbers: Tensor) -> Tensor:
+        """Clips `clip_numbers` (p,) as they are, in the layout of the input."""
+        return einops.rearrange(self.frames[clip_numbers], f"b c t h w -> {self.pattern}")
+
     def without(self, clip_numbers: Tensor, columns: Tensor) -> Tensor:
         """Clips `clip_numbers` (p,), each without the frames of column `columns` (p,), in the layout of the input."""
         mask = (self.column == columns[:, None])[:, None, :, None, None]  # (p, 1, t, 1, 1)

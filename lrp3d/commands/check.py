@@ -28,6 +28,7 @@ def add_to(commands: Commands) -> None:
     add_videos(parser, most=20)
     arguments.add_options(parser)
     arguments.add_layout(parser)
+    arguments.add_rows_at(parser)
     parser.add_argument("--no-shapley", action="store_true", help="leave out Shapley values, which take longest")
     add_out(parser)
     parser.set_defaults(run=run)
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         shapley_values=not options.no_shapley,
         input_range=choice.input_range,
         layout=options.layout,
+        rows_at=options.rows_at,
         progress=shows_progress(),
     )
     notes = (*choice.notes, *videos.notes, *videos.left_out())

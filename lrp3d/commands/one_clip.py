@@ -231,17 +231,17 @@ def _others(
     logits = explanation.logits[0]
     best = logits.topk(min(COMPARED, len(logits))).indices.tolist() if len(logits) > 1 else []
     others: list[tuple[str, str, Explanation | Tensor]] = []
-    if options.rows_at is None:  # the logits of frames can be measured, and what flows through a layer cannot
-        measured = intervention_matrix(
-            choice.model,
-            tensor,
-            target if len(logits) > 1 else None,
-            layout=options.layout,
-            merge=options.merge,
-            occluder="mean",
-        )
-        if measured.shape == explanation.matrix.shape:
-            others.append((label_of(target, choice.labels), "interventions", measured[0].cpu()))
+    measured = intervention_matrix(
+        choice.model,
+        tensor,
+        target if len(logits) > 1 else None,
+        layout=options.layout,
+        merge=options.merge,
+        rows_at=options.rows_at,
+        occluder="mean",
+    )
+    if measured.shape == explanation.matrix.shape:
+        others.append((label_of(target, choice.labels), "interventions", measured[0].cpu()))
     for index in [target, *(other for other in best if other != target)] if len(logits) > 1 else ():
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
             if index == target and contrastive == options.contrastive:

@@ -36,6 +36,7 @@ def check(
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
     output: Output | None = None,
+    rows_at: str | None = None,
     chunk_size: int | None = None,
     progress: bool = False,
 ) -> Faithfulness:
@@ -53,6 +54,8 @@ def check(
         input_range: as in `lrp3d.explain`.
         layout: how the model takes its clips, as in `lrp3d.explain`; `clips` are (m, c, t, h, w) all the same.
         output: as in `lrp3d.explain`.
+        rows_at: as in `lrp3d.explain`: checks the matrix whose rows are the time steps of a module, and holds it
+            against interventions that reach the logit through single steps (`intervention_matrix`).
         chunk_size: as in `lrp3d.explain`.
         progress: show a progress bar on stderr.
 
@@ -62,6 +65,7 @@ def check(
         its cosine and its correlations with them do not exist (NaN) and are left out of the means.
 
     Raises:
+        NoLayerRows: as `lrp3d.explain`.
         ValueError: an unknown method, no clips, something that is no clip, or clips of several lengths.
         TypeError: a target is no class.
         UnsupportedOperation: as `lrp3d.explain`.
@@ -84,7 +88,15 @@ def check(
     twin = twin_of(model)
     classes = _classes_of(targets, len(singles))
     subject = Subject.of(
-        twin, singles[0], input_range, layout, output, methods, chunk_size=chunk_size, shapley_values=shapley_values
+        twin,
+        singles[0],
+        input_range,
+        layout,
+        output,
+        methods,
+        rows_at=rows_at,
+        chunk_size=chunk_size,
+        shapley_values=shapley_values,
     )
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
@@ -110,6 +122,7 @@ def check(
         torch.tensor(explained, device="cpu"),
         exact_shapley,
         subject.has_rows,
+        rows_at,
     )
 
 

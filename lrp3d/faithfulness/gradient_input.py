@@ -19,16 +19,17 @@ def without_gradient(twin: Twin, layout: str, left_out: str) -> str:
     return ""
 
 
-def gradient_input(twin: Twin, clip: Tensor, chosen: Chosen, output: Output | None) -> Tensor:
+def gradient_input(twin: Twin, clip: Tensor, chosen: Chosen, output: Output | None, in_rows: bool) -> Tensor:
     """Positive part of gradient times input per value, summed over a frame: as CLRP sums (Eq. 2).
 
-    By the model's own forward; a row for each frame where the model has `frame_logits`, or returns frame logits, else
-    one row.
+    By the model's own forward; with `in_rows` a row for each frame where the model has `frame_logits`, or returns frame
+    logits, else one row.
     """
     with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device), taking_gradients(twin.model):
         x = clip.detach().clone().requires_grad_()
-        own = getattr(twin.model, "frame_logits", None)
+        own = getattr(twin.model, "frame_logits", None) if in_rows else None
         logits = own(x) if callable(own) else chosen_of(twin.model(x), output)
+        logits = logits if in_rows or logits.dim() == 2 else logits.mean(1)
         target = int(chosen.target)
         rows = logits[0, :, target] if logits.dim() == 3 else logits[:, target]
         rows = rows if chosen.sign is None else rows * chosen.sign.to(rows)

@@ -93,6 +93,8 @@ class Faithfulness:
     """Whether Shapley values are exact, not estimated; of no meaning without them."""
     of_frame_logits: bool = True
     """Whether matrices were checked; else, as frames have no logits, their relevance for the clip's logit."""
+    rows_at: str | None = None
+    """The module at which rows of the matrices are time steps; None where they are frames with logits."""
 
     @property
     def methods(self) -> list[str]:
@@ -232,6 +234,8 @@ class Faithfulness:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
         if not self.of_frame_logits:
             said += "; frames have no logits here: all is said of the clip's logit"
+        if self.rows_at is not None:
+            said += f"; rows are the time steps at {self.rows_at}"
         return said
 
     @property
@@ -252,6 +256,7 @@ class Faithfulness:
             "lead": self.lead,
             "exact_shapley": self.exact_shapley if "shapley" in self.values else None,
             "of_frame_logits": self.of_frame_logits,
+            "rows_at": self.rows_at,
             "verdict": self.verdict,
             "measures": {
                 measure: {
@@ -275,5 +280,8 @@ def _why_blank(measure: str, method: str) -> str:
     if method in WITHOUT_CLASS and measure.startswith(("other", "random")):
         return "random numbers and gradient x input are not held against other classes and weights"
     if method == "gradient x input" and measure == YARDSTICK:
-        return "of a model that gives no frame logits by itself, gradient x input has a single row, not a matrix"
+        return (
+            "of a model that gives no frame logits by itself, and beside rows at a layer, gradient x input has a "
+            "single row, not a matrix"
+        )
     return "there is nothing to measure on these clips, as where they stand still and lose nothing without a frame"

@@ -44,7 +44,8 @@ class Subject:
     random_networks: dict[str, Twin]
     """The network with random parameters, for every stage of `STAGES` for which it can be had."""
     has_rows: bool
-    """Whether frames have logits; else the clip's logit is explained and measured, in a single row."""
+    """Whether there is a matrix, of frames with logits or of time steps at a layer; else the clip's logit is explained
+    and measured, in a single row."""
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class Subject:
         output: Output | None,
         methods: Sequence[str],
         *,
+        rows_at: str | None,
         chunk_size: int | None,
         shapley_values: bool,
     ) -> Subject:
@@ -70,12 +72,12 @@ class Subject:
             input_range,
             layout,
             output,
-            {"layout": layout, "output": output, "chunk_size": chunk_size},
+            {"layout": layout, "output": output, "rows_at": rows_at, "chunk_size": chunk_size},
             methods,
             shapley_values,
             left_out,
             random_networks(twin, clip, layout),
-            _has_frame_logits(twin, laid_out(clip, layout), layout, output),
+            rows_at is not None or _has_frame_logits(twin, laid_out(clip, layout), layout, output),
         )
 
     def record(self, clip: Tensor, twin: Twin | None = None) -> Trace:
@@ -122,7 +124,7 @@ class Subject:
         if method == "gradient x input":
             if without_gradient(twin, self.layout, self.left_out):
                 return None
-            return gradient_input(twin, clip, self.chosen(clip, target), self.output)
+            return gradient_input(twin, clip, self.chosen(clip, target), self.output, self.options["rows_at"] is None)
         options = {**self.options, "input_range": self.input_range, "temporal": self.has_rows}
         explanation = explain(twin, x, target, contrastive=method == "CLRP", **options)
         if self.has_rows or explanation.frame_relevance is None:

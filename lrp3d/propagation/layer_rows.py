@@ -21,7 +21,8 @@ from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import outlets
 from lrp3d.propagation.propagate import Start
-from lrp3d.steps.graph import Node, downwards, is_classifier
+from lrp3d.steps.graph import downwards, is_classifier
+from lrp3d.twin.trace import Trace
 
 
 class NoLayerRows(ValueError):
@@ -75,21 +76,15 @@ def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:
     Raises:
         NoLayerRows: no relevance flows through the module, or its output has no time steps that can be followed.
     """
-    wanted = f"rows_at={module!r}"
-    node = outlets([clips.record.output.grad_fn]).get(module)
-    if node is None:
-        raise NoLayerRows(f"{wanted}: no relevance flows there, as it is not on the path from the logits to the clip")
-    if any(is_classifier(below) for below in downwards([node])):
-        raise NoLayerRows(f"{wanted} comes after the classifier or has it inside: name a module below the classifier")
-    frames = _frames(clips, node, wanted)
-    n, edge = frames.length, (node, 0)
+    frames = time_steps(clips.record, module, clips.settings.layout)
+    n, edge = frames.length, (frames.origin, 0)
     relevance = clips.at(edge)  # (1, *output)
     of_class = clips.one_side_at(edge) if clips.contrasts_classes else relevance
     logits = n * totals_of_steps(of_class, frames, len(clips.logits))
     if not logits.any():
         raise NoLayerRows(
-            f"{wanted}: no relevance flows through its {n} time steps, but all of it through what belongs to no frame, "
-            "such as a class token, or around the module: name a module that comes before that"
+            f"rows_at={module!r}: no relevance flows through its {n} time steps, but all of it through what "
+            "belongs to no frame, such as a class token, or around the module: name a module that comes before that"
         )
     starts: list[Start] = [_ThroughSteps(edge, n * relevance, frames.slot.to(relevance.device), n)]
     orientation = None
@@ -100,10 +95,25 @@ def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:
     return FrameSeeds(logits.to(clips.logit.dtype), starts, additive=False, orientation=orientation)
 
 
-def _frames(clips: ClipRelevance, node: Node, wanted: str) -> Frames:
-    """The frames of the values of a module's output."""
+def time_steps(record: Trace, module: str, layout: str) -> Frames:
+    """To which time step each value of a module's output belongs; their origin is its node.
+
+    Args:
+        record: a run in which the output of the module is a step of its own.
+        module: the name of the module.
+        layout: the layout of the clips.
+
+    Raises:
+        NoLayerRows: the output is not between the clip and the classifier, or has no time steps that can be followed.
+    """
+    wanted = f"rows_at={module!r}"
+    node = outlets([record.output.grad_fn]).get(module)
+    if node is None:
+        raise NoLayerRows(f"{wanted}: no relevance flows there, as it is not on the path from the logits to the clip")
+    if any(is_classifier(below) for below in downwards([node])):
+        raise NoLayerRows(f"{wanted} comes after the classifier or has it inside: name a module below the classifier")
     try:
-        frames = FramesOfValues(clips.record, clips.settings.layout, node).of(node)
+        frames = FramesOfValues(record, layout, node).of(node)
     except FramesLost as error:
         raise NoLayerRows(f"{wanted}: lrp3d {error}; name a module that comes before that") from None
     if frames.length < 2:
@@ -112,7 +122,7 @@ def _frames(clips: ClipRelevance, node: Node, wanted: str) -> Frames:
             f"{wanted}: its output has {steps}, as all frames have become one before: name a module that comes before "
             "that"
         )
-    return frames
+    return frames._replace(origin=node)
 
 
 def totals_of_steps(relevance: Tensor, frames: Frames, batch: int) -> Tensor:

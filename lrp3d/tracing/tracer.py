@@ -44,7 +44,7 @@ from lrp3d.tracing.torch_functions import (
 )
 from lrp3d.tracing.trees import leaves, mapped
 
-OUTPUT_FIRST = (nn.RNNBase, nn.MultiheadAttention)
+_OUTPUT_FIRST = (nn.RNNBase, nn.MultiheadAttention)
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
 
@@ -157,16 +157,12 @@ class Tracer(Recorder, TorchFunctionMode):
         return self.attach(ConstantOutput(), x.detach(), [x], signal, name=name)
 
     def add_outlet(self, output: Any, name: str, module: nn.Module) -> Any:
-        """A module's output; its only tensor becomes a step of its own if the module matches `layers`.
-
-        Torch's recurrent layers and its attention return their output first, and beside it states or weights.
-        """
+        """A module's output; its only tensor becomes a step of its own if the module matches `layers`."""
         self.ran.add(name)
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
-        whole = output[0] if isinstance(module, OUTPUT_FIRST) else output
-        tensors = [x for x in leaves(whole) if isinstance(x, Tensor)]
+        tensors = output_tensors(output, module)
         with torch._C.DisableTorchFunction(), torch.no_grad():  # what was written to a tensor is a step that follows
             signals = [x for x in tensors if self.is_signal(self.resolve(x))]
         reason = self._not_outlet(output, tensors, len(signals), name, patterns)
@@ -421,6 +417,12 @@ class Tracer(Recorder, TorchFunctionMode):
         finally:
             if call.scope is not None:
                 self._scopes.pop()
+
+
+def output_tensors(output: Any, module: nn.Module) -> list[Tensor]:
+    """The tensors of a module's output; torch's recurrent layers and attention return states or weights beside it."""
+    whole = output[0] if isinstance(module, _OUTPUT_FIRST) else output
+    return [x for x in leaves(whole) if isinstance(x, Tensor)]
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:

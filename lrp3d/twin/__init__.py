@@ -2,7 +2,8 @@
 
 `given` takes the module out of a compiled or wrapped model. `copying` copies its tree of modules, sharing every
 tensor, so that the model itself is never modified, where `holding` says what leads to what; `swapping` exchanges what
-is called in the copies, and `kept_state` and `kept_tensors` put back what a run leaves in them. `twin` runs them under
+is called in the copies, `other_outputs` changes what one of them returns, and `kept_state` and `kept_tensors` put back
+what a run leaves in them. `twin` runs them under
 a tracer (`entered_clips`, `calling`), which records a graph whose gradients are relevance (`trace`). `evaluation_mode`
 refuses modules in training mode, unless that changes nothing. `untrained` draws the parameters anew, `probabilities`
 leaves out a final softmax, `ranges` finds the range of valid inputs, `same_logits` looks whether what was recorded is

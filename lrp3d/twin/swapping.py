@@ -18,6 +18,7 @@ from torch import nn
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
+from lrp3d.twin.other_outputs import changed_output
 
 
 class InPlaceOf:
@@ -67,9 +68,9 @@ class Named(InPlaceOf):
         module = self.module()
         call, run = self.own or functools.partial(type(module)._call_impl, module), current_tracer.get()
         if run is None:
-            return call(*args, **kwargs)
+            return changed_output(call(*args, **kwargs), self.name, module)
         with run.scope(self.name, module, self.is_layer):
-            output = call(*args, **kwargs)
+            output = changed_output(call(*args, **kwargs), self.name, module)
         run.adopt(output, self.name)
         return run.add_outlet(run.hold_constant(output, self.name), self.name, module)
 
