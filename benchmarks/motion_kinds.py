@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from benchmarks.attention_truth import CLASSES, FRAMES, NETS, SEEDS, SIZE, inputs, train
+from benchmarks.attending.networks import CLASSES, FRAMES, NETS, SIZE
+from benchmarks.attending.training import SEEDS, inputs, train
 from benchmarks.motion import COLUMNS, DRAWS, LOST, MEASURES, accuracy, motion_of
 from benchmarks.timing import common
 from lrp3d.files import replacing

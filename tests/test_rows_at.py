@@ -134,17 +134,77 @@ def test_at_a_layer_that_sees_one_frame_each_rows_are_their_own_frames():
     assert bool((matrix.diagonal(dim1=1, dim2=2) != 0).all())
 
 
+@pytest.mark.parametrize("composite", ["paper", "attnlrp"])
 @pytest.mark.parametrize("module", ["blocks.0", "blocks.0.mlp"])
-def test_what_a_class_token_holds_is_missing_from_the_rows(module):
+def test_what_a_class_token_holds_is_missing_from_the_rows(module, composite):
     model, clip = made(lambda: VideoViT(head="class token")), clips(frames=4, size=8)
     with pytest.warns(UserWarning, match="% of the logit of clip . flows through time steps at the output"):
-        found = lrp3d.explain(model, clip, rows_at=module, layers=[module], **PLAIN)
+        found = lrp3d.explain(model, clip, rows_at=module, layers=[module], composite=composite, **PLAIN)
     at_tokens = found.layers[module].sum(2)  # (b, 1 + t h w)
     of_frames = at_tokens[:, 1:].unflatten(1, (4, -1)).sum(2)
     torch.testing.assert_close(found.frame_logits, 4 * of_frames)
-    if module == "blocks.0":
+    if module == "blocks.0" and composite == "paper":  # with the other one, biases above have parts of the logit
         logit = found.logits.gather(1, found.target[:, None]).squeeze(1)
         torch.testing.assert_close(found.through_rows, 1 - at_tokens[:, 0] / logit)
+
+
+class Scores(nn.Module):
+    """Attention of every frame's tokens to all tokens; queries, keys and values have relevance with "attnlrp"."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.qkv = how, nn.Linear(5, 15)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, -1)
+        if self.how == "matmul":
+            return x + (q @ k.mT).softmax(-1) @ v
+        if self.how == "einsum":
+            scores = torch.einsum("bqc,bkc->bqk", q, k).softmax(2)
+            return x + torch.einsum("bqk,bkc->bqc", scores, v)
+        if self.how == "keys first":
+            return x + ((k @ q.mT).softmax(1).mT @ v)
+        return x + torch.einsum("bck,bkd->bcd", torch.einsum("bqc,bqk->bck", x, x).softmax(2), x.mT).mT
+
+
+class Attends(nn.Module):
+    """Tokens of frames that attend to one another, and the clip's logit of what a ReLU makes of their mean."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.embed, self.attention = nn.Conv3d(3, 5, (1, 2, 2), (1, 2, 2)), Scores(how)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, clip):
+        tokens = self.embed(clip).flatten(2).mT
+        return self.fc(torch.relu(self.attention(tokens).mean(1)))
+
+
+@pytest.mark.parametrize("how", ["matmul", "einsum"])
+def test_tokens_that_queries_make_belong_to_the_frames_of_the_queries(how):
+    model, clip = made(lambda: Attends(how)), clips()
+    found = lrp3d.explain(model, clip, rows_at="attention", layers=["attention"], composite="attnlrp", **PLAIN)
+    at_frames = found.layers["attention"].sum(2).unflatten(1, (FRAMES, -1)).sum(2)
+    torch.testing.assert_close(found.frame_logits, FRAMES * at_frames)
+    assert bool((found.matrix - found.matrix.diagonal(dim1=1, dim2=2).diag_embed()).any())
+
+
+def test_where_queries_do_not_stand_left_their_frames_are_not_guessed():
+    model = made(lambda: Attends("keys first"))
+    with pytest.raises(ValueError, match=r"does not know what 'attention\.softmax' .* does to frames"):
+        lrp3d.explain(model, clips(), rows_at="attention", composite="attnlrp", **PLAIN)
+
+
+def test_products_of_channels_over_frames_have_no_frame():
+    model = made(lambda: Attends("channels"))
+    with pytest.raises(ValueError, match=r"does not know what 'attention\.einsum' .* does to frames"):
+        lrp3d.explain(model, clips(), rows_at="attention", composite="attnlrp", **PLAIN)
+
+
+def test_motion_needs_to_know_how_frames_are_mixed_and_refuses_products_of_signals():
+    with pytest.raises(lrp3d.NoMotion, match="does to frames") as refused:
+        lrp3d.explain(made(lambda: Attends("matmul")), clips(), composite="attnlrp", motion=True, **PLAIN)
+    assert "attention.matmul" in str(refused.value)
 
 
 def test_frames_in_the_batch_are_time_steps_as_well():

@@ -34,6 +34,7 @@ from lrp3d.compute.maps import (
 from lrp3d.layout import Layout
 from lrp3d.motion.frame_numbers import DEVICE, Frames, agreed, compressed, name_of_unplaced, of_one_length
 from lrp3d.motion.frames_over_axes import over_averages, over_maxima, over_tokens
+from lrp3d.motion.frames_over_products import over_products, over_softmax
 from lrp3d.motion.frames_over_windows import by_position
 from lrp3d.motion.mixing_steps import MixingSteps, Reading, Sequenced
 from lrp3d.motion.moved_frames import MovedFrames
@@ -43,6 +44,7 @@ from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import Step
 from lrp3d.steps.window_maxima import WindowMaximum
 from lrp3d.steps.writes import Written
@@ -57,15 +59,25 @@ class FramesOfValues:
         layout: the layout of the clips.
         top: the node up to which frames are followed; None for the logits.
         as_far_as_possible: whether to end, without an error, where they cannot be followed.
+        through_products: whether to follow frames through products of two signals and their softmax, of which nobody
+            says how they mix frames: who wants to know which frames are mixed cannot.
 
     Raises:
         FramesLost: frames cannot be followed through an operation.
     """
 
-    def __init__(self, record: Trace, layout: str, top: Node | None = None, as_far_as_possible: bool = False):
+    def __init__(
+        self,
+        record: Trace,
+        layout: str,
+        top: Node | None = None,
+        as_far_as_possible: bool = False,
+        through_products: bool = False,
+    ):
         self.mixing: MixingSteps = MixingSteps()
         """The operations that mix frames."""
         self._moved = MovedFrames()
+        self._through_products = through_products
         self._batch = len(record.output)
         self._layout = Layout(layout)
         ends = (ClipInput, ConstantOutput)
@@ -106,13 +118,21 @@ class FramesOfValues:
             return by_position(step, incoming[0], self.mixing)
         if isinstance(step, AxisMaximum):
             return over_maxima(step, incoming[0])
+        if isinstance(step, SoftmaxStep) and self._through_products:
+            return over_softmax(step, incoming[0])
         if isinstance(step, LinearStep):
-            # The operands are gone where relevance passes unchanged.
-            maps = [operand.map for operand in step.operands]
-            if all(isinstance(map, (Broadcast, Scale)) for map in maps):
-                return self._together(step, incoming)
-            if len(maps) == 1:
-                return self._of_layer(step, incoming[0])
+            return self._of_linear(step, incoming)
+        raise unknown(step)
+
+    def _of_linear(self, step: LinearStep, incoming: Sequence[Frames]) -> Frames:
+        # The operands are gone where relevance passes unchanged.
+        maps = [operand.map for operand in step.operands]
+        if all(isinstance(map, (Broadcast, Scale)) for map in maps):
+            return self._together(step, incoming)
+        if len(maps) == 1:
+            return self._of_layer(step, incoming[0])
+        if self._through_products and all(isinstance(map, (MatrixProduct, Einsum)) for map in maps):
+            return over_products(step, incoming)
         raise unknown(step)
 
     def _placed(self, step: Step, edges: Sequence[Edge]) -> list[Frames]:

@@ -45,7 +45,18 @@ def over_tokens(step: LinearStep, x: Frames, of_input: str, of_output: str, mixi
         elif mixed:
             several = any(size > 1 for size in queries)
             return Frames.none(len(step.shape), x.frame.device)._replace(unplaced=step.name if several else "")
-    return x.each(lambda label: _laid_out(label, of_input, of_output))
+    return x.each(lambda label: laid_out(label, of_input, of_output))
+
+
+def laid_out(label: Tensor, letters: str, output: str) -> Tensor:
+    """Numbers with an axis for each letter, laid out as the output: without letters that it has not, 1 for new ones."""
+    gone = [axis for axis, letter in enumerate(letters) if letter not in output]
+    kept = [letter for letter in letters if letter in output]
+    label = label.amax(gone) if gone else label
+    label = label.permute([kept.index(letter) for letter in output if letter in kept])
+    for axis, letter in enumerate(output):
+        label = label if letter in kept else label.unsqueeze(axis)
+    return label
 
 
 def over_maxima(step: AxisMaximum, x: Frames) -> Frames:
@@ -76,17 +87,6 @@ def over_averages(step: LinearStep, x: Frames, over: Callable[[Tensor], Tensor],
     if not all(_equal(values, values.flatten()[:1].expand_as(values)) for values in (total, squares)):
         raise unknown(step)
     return Frames.none(len(step.shape), x.frame.device)
-
-
-def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
-    """Numbers with an axis for each letter, laid out as the output: without letters that it has not, 1 for new ones."""
-    gone = [axis for axis, letter in enumerate(letters) if letter not in output]
-    kept = [letter for letter in letters if letter in output]
-    label = label.amax(gone) if gone else label
-    label = label.permute([kept.index(letter) for letter in output if letter in kept])
-    for axis, letter in enumerate(output):
-        label = label if letter in kept else label.unsqueeze(axis)
-    return label
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

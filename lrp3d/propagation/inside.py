@@ -169,6 +169,7 @@ def with_outlets_recorded(outlet_relevance: dict[str, Tensor], through: Through)
 
     def record(step: Step, relevance: LazyRelevance) -> Sequence[LazyRelevance | None]:
         if isinstance(step, Outlet):
+            relevance = relevance.multiplied()
             outlet_relevance[step.name] = relevance.tensor(step.shape)
         return through(step, relevance)
 

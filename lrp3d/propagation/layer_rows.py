@@ -113,7 +113,7 @@ def time_steps(record: Trace, module: str, layout: str) -> Frames:
     if any(is_classifier(below) for below in downwards([node])):
         raise NoLayerRows(f"{wanted} comes after the classifier or has it inside: name a module below the classifier")
     try:
-        frames = FramesOfValues(record, layout, node).of(node)
+        frames = FramesOfValues(record, layout, node, through_products=True).of(node)
     except FramesLost as error:
         raise NoLayerRows(f"{wanted}: lrp3d {error}; name a module that comes before that") from None
     if frames.length < 2:

@@ -67,7 +67,7 @@ def _modules(record: Trace, chosen: Chosen, layout: str) -> list[_Module]:
 
 def _frames_at_outlets(record: Trace, layout: str) -> Mapping[str, Frames]:
     """The frames of the outputs of modules that have several, as far up as they can be followed."""
-    followed = FramesOfValues(record, layout, as_far_as_possible=True)
+    followed = FramesOfValues(record, layout, as_far_as_possible=True, through_products=True)
     found: dict[str, Frames] = {}
     for node in _below_the_classifier(record):
         step = step_of(node)

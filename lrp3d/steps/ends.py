@@ -11,6 +11,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.layout import Layout
 from lrp3d.rules import Identity, Rule
 from lrp3d.steps.elementwise import PassThrough
+from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
 from lrp3d.steps.weigher import Weigher
 
@@ -44,6 +45,14 @@ class Outlet(PassThrough):
 
     def __init__(self, shape: torch.Size):
         super().__init__(shape, linear=True)
+
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
+        """Returns the relevance, multiplied: seeds may start here, and steps below expect the same factor of all."""
+        return [lazy.multiplied()]
+
+    def release(self, lazy: LazyRelevance) -> None:
+        """Releases what the factor holds, as no step below gets it."""
+        Step.release(self, lazy)
 
 
 class ConstantOutput(Step):
