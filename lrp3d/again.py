@@ -23,7 +23,7 @@ P = ParamSpec("P")
 def again_if_released(function: Callable[P, Explanation]) -> Callable[P, Explanation]:
     """Calls the function again, and releases no activation, if a seed reads one that was released.
 
-    No network is known that needs this; it would otherwise be refused.
+    Rows at a module need it around which relevance flows, where a composite gives residual sums a factor (attnlrp).
     """
 
     @functools.wraps(function)
