@@ -63,6 +63,11 @@ def by_chance(model: nn.Module, clip: Tensor, target: Tensor) -> Tensor:
     return torch.rand(len(clip), n, n, generator=torch.Generator().manual_seed(0))
 
 
+def own_frames(model: nn.Module, clip: Tensor, target: Tensor) -> Tensor:
+    """Every row its own frame alone, and all of them alike: what a layer would show that mixes nothing."""
+    return torch.eye(clip.shape[2]).expand(len(clip), -1, -1)
+
+
 METHODS: dict[str, Matrices] = {
     "LRP, paper": by_lrp("paper", False),
     "CLRP, paper": by_lrp("paper", True),
@@ -71,6 +76,7 @@ METHODS: dict[str, Matrices] = {
     "LRP, attnlrp": by_lrp("attnlrp", False),
     "LRP, epsilon": by_lrp("epsilon", False),
     "interventions, mean frame": partial(interventions, occluder="mean"),
+    "own frames": own_frames,
     "random": by_chance,
 }
 

@@ -18,6 +18,7 @@ from benchmarks import (
     first_call,
     gpu,
     growth,
+    layer_truth,
     layers,
     memory,
     matrix,
@@ -78,6 +79,16 @@ def test_motion_is_held_against_the_same_where_frames_meet_by_shifts_attention_a
     networks = [f"{kind}, {family}, seed 0" for kind in motion_kinds.KINDS for family in motion_kinds.TASKS]
     assert [row["network"] for row in rows[: len(networks)]] == networks
     assert all(0 <= row["motion"] <= 1 for row in rows[: len(networks)])
+
+
+@pytest.mark.slow
+def test_rows_at_a_layer_are_held_against_interventions(tmp_path):
+    rows = written(quick(layer_truth, tmp_path, "--kept", str(tmp_path / "weights")))
+    assert [row["matrix"] for row in rows] == ["interventions", *layer_truth.METHODS] * 2
+    for row in rows:
+        mean, low, high = row["interventions"]
+        assert -1 <= low <= mean <= high <= 1
+        assert mean == pytest.approx(1.0) or row["matrix"] != "interventions"
 
 
 def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):

@@ -54,6 +54,25 @@ def test_the_rows_are_those_of_the_library_and_named(run, clip):
     assert "Which frames each frame" not in page
 
 
+@pytest.mark.slow
+def test_the_page_compares_rows_with_interventions_at_the_layer(run, clip):
+    code, _, err = run("explain", clip, *MODEL, "--rows-at", "lower", "--out", "out", "--compare", "--no-floor")
+    assert (code, err) == (0, "")
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    views = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["views"]
+    assert [view["method"] for view in views[:3]] == ["CLRP", "interventions", "LRP"]
+
+
+def test_check_holds_rows_at_a_layer_against_interventions(run, listed):
+    code, out, err = run("check", *listed, *MODEL, "--rows-at", "lower", "--no-shapley")
+    assert (code, err) == (0, "")
+    assert "rows are the time steps at lower" in out
+    assert re.search(r"\nintervention +0\.\d\d ", out)
+    code, _, err = run("check", *listed, *MODEL, "--rows-at", "norm", "--no-shapley")
+    assert code != 0
+    assert "--rows-at norm: its output has no time steps" in err
+
+
 def test_without_it_the_note_says_that_there_is_such_an_option(run, clip):
     code, out, _ = run("explain", clip, *MODEL)
     assert code == 0
