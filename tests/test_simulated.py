@@ -174,6 +174,18 @@ def test_interventions_wait_once_for_each_run_of_the_model(small):
 
 
 @pytest.mark.slow
+def test_interventions_at_a_layer_are_those_of_the_cpu(small):
+    model, clip = small
+    expected = lrp3d.intervention_matrix(model, clip, 2, rows_at="features.layer2")
+    with simulated.device() as waits:
+        found = lrp3d.intervention_matrix(
+            simulated.moved(model), simulated.moved(clip), 2, rows_at="features.layer2", chunk_size=4
+        )
+    assert not waits.inside
+    assert waits.count <= AT_MOST + expected.shape[1] * (1 + expected.shape[1]), waits.outside
+    assert torch.allclose(simulated.at_home(found), expected, 1e-3, 1e-4)
+
+
 def test_a_check_mixes_no_devices_and_never_waits_where_relevance_is_propagated():
     model = lrp3d.models.build("TSN-R18-f4", 4, width=4).eval()
     with simulated.device() as waits:
