@@ -57,6 +57,23 @@ def interventions(model: nn.Module, clip: Tensor, target: Tensor, occluder: str 
     return lrp3d.intervention_matrix(model, clip, target, rows_at=MODULE, occluder=occluder)
 
 
+def gradient_input(model: nn.Module, clip: Tensor, target: Tensor) -> Tensor:
+    """Gradient times input, of which a row is what goes through the tokens of one frame at the layer."""
+    outputs: list[Tensor] = []
+    hook = model.get_submodule(MODULE).register_forward_hook(lambda module, given, output: outputs.append(output))
+    x = clip.clone().requires_grad_()
+    logits = model(x)
+    hook.remove()
+    (at_tokens,) = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), outputs, retain_graph=True)
+    frame = torch.arange(clip.shape[2]).repeat_interleave((at_tokens.shape[1] - 1) // clip.shape[2])
+    rows = []
+    for step in range(clip.shape[2]):
+        of_step = nn.functional.pad(frame == step, (1, 0))[:, None]  # the class token is no frame's
+        (gradient,) = torch.autograd.grad(outputs, x, at_tokens * of_step, retain_graph=True)
+        rows.append((gradient * clip).sum((1, 3, 4)))
+    return torch.stack(rows, 1)
+
+
 def by_chance(model: nn.Module, clip: Tensor, target: Tensor) -> Tensor:
     """Numbers from 0 to 1."""
     n = clip.shape[2]
@@ -75,6 +92,7 @@ METHODS: dict[str, Matrices] = {
     "CLRP, SameSign": by_lrp(SIGNED, True),
     "LRP, attnlrp": by_lrp("attnlrp", False),
     "LRP, epsilon": by_lrp("epsilon", False),
+    "gradient x input": gradient_input,
     "interventions, mean frame": partial(interventions, occluder="mean"),
     "own frames": own_frames,
     "random": by_chance,
