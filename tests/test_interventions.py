@@ -213,12 +213,18 @@ class WithWrongFrameLogits(reference.LinearPerFrame):
         return self.fc(self.trunk(clip).mean((3, 4)).transpose(1, 2)).flip(1)
 
 
+class WithFrameLogitsOfPairs(reference.LinearPerFrame):
+    def frame_logits(self, clip):
+        return self.fc(self.trunk(clip).mean((3, 4)).transpose(1, 2)).unflatten(1, (-1, 2)).mean(2)
+
+
 def test_a_models_own_frame_logits_are_used_where_they_are_the_graphs():
     expected = lrp3d.intervention_matrix(make(reference.LinearPerFrame), clips(), TARGET)
     before = WithFrameLogits.asked
     same(lrp3d.intervention_matrix(make(WithFrameLogits), clips(), TARGET, chunk_size=4), expected)
     assert WithFrameLogits.asked - before == 1 + 16 // 4
-    same(lrp3d.intervention_matrix(make(WithWrongFrameLogits), clips(), TARGET), expected)
+    for others in (WithWrongFrameLogits, WithFrameLogitsOfPairs):
+        same(lrp3d.intervention_matrix(make(others), clips(), TARGET), expected)
 
 
 def test_the_model_and_the_clip_come_back_untouched():

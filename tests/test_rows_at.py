@@ -165,6 +165,13 @@ class Scores(nn.Module):
         if self.how == "einsum":
             scores = torch.einsum("bqc,bkc->bqk", q, k).softmax(2)
             return x + torch.einsum("bqk,bkc->bqc", scores, v)
+        if self.how == "values first":
+            return x + (v.mT @ (q @ k.mT).softmax(-1).mT).mT
+        if self.how == "weights of the whole clip":
+            weights = x.mean(1).repeat_interleave(len(x[0]) ** 2 // 5 + 1, 1)[:, : len(x[0]) ** 2]
+            return x + weights.unflatten(1, (-1, len(x[0]))).softmax(-1) @ v
+        if self.how == "no frames":
+            return x + (x.mean(1, keepdim=True).mT @ v.mean(1, keepdim=True)).sum(1, keepdim=True)
         if self.how == "keys first":
             return x + ((k @ q.mT).softmax(1).mT @ v)
         return x + torch.einsum("bck,bkd->bcd", torch.einsum("bqc,bqk->bck", x, x).softmax(2), x.mT).mT
@@ -183,7 +190,7 @@ class Attends(nn.Module):
         return self.fc(torch.relu(self.attention(tokens).mean(1)))
 
 
-@pytest.mark.parametrize("how", ["matmul", "einsum"])
+@pytest.mark.parametrize("how", ["matmul", "einsum", "values first", "no frames"])
 def test_tokens_that_queries_make_belong_to_the_frames_of_the_queries(how):
     model, clip = made(lambda: Attends(how)), clips()
     found = lrp3d.explain(model, clip, rows_at="attention", layers=["attention"], composite="attnlrp", **PLAIN)
@@ -198,9 +205,10 @@ def test_where_queries_do_not_stand_left_their_frames_are_not_guessed():
         lrp3d.explain(model, clips(), rows_at="attention", composite="attnlrp", **PLAIN)
 
 
-def test_products_of_channels_over_frames_have_no_frame():
-    model = made(lambda: Attends("channels"))
-    with pytest.raises(ValueError, match=r"does not know what 'attention\.einsum' .* does to frames"):
+@pytest.mark.parametrize(("how", "step"), [("channels", "einsum"), ("weights of the whole clip", "matmul")])
+def test_products_over_frames_whose_result_is_no_frames_are_refused(how, step):
+    model = made(lambda: Attends(how))
+    with pytest.raises(ValueError, match=rf"does not know what 'attention\.{step}' .* does to frames"):
         lrp3d.explain(model, clips(), rows_at="attention", composite="attnlrp", **PLAIN)
 
 

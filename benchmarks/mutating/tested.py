@@ -223,7 +223,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
     "lrp3d/motion/frames_over_products.py": ("tests/test_rows_at.py",),
     "lrp3d/interventions/exact_logits.py": ("tests/test_interventions.py",),
-    "lrp3d/interventions/forward_logits.py": ("tests/test_interventions.py",),
+    "lrp3d/interventions/forward_logits.py": ("tests/test_interventions.py", "tests/test_frame_columns.py"),
     "lrp3d/interventions/layer_logits.py": ("tests/test_interventions_at_layer.py",),
     "lrp3d/interventions/matrix.py": ("tests/test_interventions.py", "tests/test_interventions_at_layer.py"),
     "lrp3d/twin/other_outputs.py": ("tests/test_interventions_at_layer.py",),

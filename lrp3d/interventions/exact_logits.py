@@ -53,11 +53,7 @@ class ExactLogits:
         measurement.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
         chosen = targets_of(record.prediction(target), record.output, measurement.against)
         seeds = measurement.frame_seeds(record, chosen, frames)
-        own = _own_logits(measurement.twin, clip, chosen)
-        same = own is not None and own.shape == seeds.logits.shape
-        if own is not None and same:
-            scale = seeds.logits.abs()
-            (same,) = answers([((own - seeds.logits).abs() <= SAME_LOGITS * (scale + scale.max())).all()])
+        same = _are_same(_own_logits(measurement.twin, clip, chosen), seeds.logits)
         logits = in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
         return cls(measurement, chosen, logits, columns, same, replace(seeds, starts=[])), record
@@ -78,6 +74,15 @@ def _record(measurement: Measurement, clip: Clip) -> tuple[Trace, torch.Size | N
     record, read = measurement.record(clip)
     check_frame_axis(record, read.frames)
     return record, read.frames
+
+
+def _are_same(own: Tensor | None, logits: Tensor) -> bool:
+    """Whether a model's own frame logits are those that are explained, up to rounding."""
+    if own is None or own.shape != logits.shape:
+        return False
+    scale = logits.abs()
+    (same,) = answers([((own - logits).abs() <= SAME_LOGITS * (scale + scale.max())).all()])
+    return same
 
 
 def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:

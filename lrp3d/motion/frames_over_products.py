@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import LinearMap, MatrixProduct
-from lrp3d.motion.frame_numbers import DEVICE, Frames, agreed
+from lrp3d.motion.frame_numbers import DEVICE, Frames
 from lrp3d.motion.frames_over_axes import laid_out
 from lrp3d.motion.refusals import unknown
 from lrp3d.steps.linear import LinearStep
@@ -29,34 +28,22 @@ def over_softmax(step: SoftmaxStep, x: Frames) -> Frames:
 
 def over_products(step: LinearStep, operands: Sequence[Frames]) -> Frames:
     """Of a product of two signals: where one sums over frames, its result belongs to those of the other."""
-    of_operands, of_output = _letters(step)
-    left, right = (frames.with_axes(len(letters)) for frames, letters in zip(operands, of_operands, strict=True))
-    summed = [
-        frames.varies(*(axis for axis, letter in enumerate(letters) if letter not in of_output))
-        for frames, letters in zip((left, right), of_operands, strict=True)
-    ]
-    if all(summed):
+    left, right, of_output = _letters(step)
+    known = []
+    for frames, letters in zip(operands, (left, right), strict=True):
+        own = frames.with_axes(len(letters))
+        sums = own.varies(*(axis for axis, letter in enumerate(letters) if letter not in of_output))
+        if frames.length and not sums:
+            known.append(own.each(partial(laid_out, letters=letters, output=of_output)))
+    if not known and any(frames.length for frames in operands):
         raise unknown(step)
-    known = [
-        frames.each(partial(laid_out, letters=letters, output=of_output))
-        for frames, letters, sums in zip((left, right), of_operands, summed, strict=True)
-        if frames.length and not sums
-    ]
-    if not known:
-        several = step.name if any(summed) else ""
-        return Frames.none(len(step.shape), DEVICE)._replace(unplaced=several)
-    slots = agreed([frames.slot for frames in known])
-    return known[0] if slots is None else known[0]._replace(slot=slots)
+    return known[0] if known else Frames.none(len(step.shape), DEVICE)
 
 
-def _letters(step: LinearStep) -> tuple[tuple[str, str], str]:
+def _letters(step: LinearStep) -> tuple[str, str, str]:
     """A letter for each axis of the left operand, of the right one, and of the output."""
-    map: LinearMap = step.operands[0].map
+    map = step.operands[0].map
     if isinstance(map, Einsum):
-        first, second, of_output = map.letters
-        return (first, second), of_output
-    assert isinstance(map, MatrixProduct)
-    left, right = (operand.shape for operand in step.operands)
+        return map.letters
     batch = string.ascii_uppercase[: len(step.shape) - 2]
-    own = [batch[len(batch) - (len(shape) - 2) :] for shape in (left, right)]
-    return (own[0] + "qd", own[1] + "dk"), batch + "qk"
+    return batch + "qd", batch + "dk", batch + "qk"
