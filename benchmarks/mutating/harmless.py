@@ -12,7 +12,8 @@ HARMLESS: dict[tuple[str, str, str], str] = {
     (
         "lrp3d/interventions/exact_logits.py",
         "(same,) = answers([((own - logits).abs() <= SAME_LOGITS * (scale + scale.max())).all()])",
-        "(own - logits).abs() <= SAME_LOGITS * (scale + scale.max()) -> ",
+        "(own - logits).abs() <= SAME_LOGITS * (scale + scale.max()) -> "
+        "(own - logits).abs() < SAME_LOGITS * (scale + scale.max())",
     ): "a difference of exactly the bound is rounding either way",
     (
         "lrp3d/rules/alpha_beta.py",
