@@ -131,6 +131,7 @@ def recurrent_cell(layer: nn.RNNCellBase, x: Tensor, state: Any = None) -> Any:
 register_layer([nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Threshold], own_forward)
 register_layer([nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Tanh], own_forward)
 register_layer([nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Sigmoid, nn.Hardsigmoid], own_forward)
+register_layer([nn.Softmax, nn.Softmax2d, nn.LogSoftmax], own_forward)
 register_layer([nn.Identity, nn.Flatten, nn.Unflatten], own_forward)
 register_layer([nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d], own_forward)
 register_layer([nn.AlphaDropout, nn.FeatureAlphaDropout], own_forward)

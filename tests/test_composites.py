@@ -17,6 +17,7 @@ from lrp3d.rules import (
     Gamma,
     Identity,
     Rule,
+    SameSign,
     WinnerTakesAll,
     WSquare,
     ZBeta,
@@ -366,7 +367,7 @@ def test_a_twin_refuses_another_composite_by_name():
         lrp3d.explain(twin, torch.rand(1, 3, 2, 4, 4), composite="alpha_beta")
 
 
-SIGNED = {"epsilon": Epsilon(), "gamma": Gamma(), "flat": Flat(), "w-square": WSquare()}
+SIGNED = {"epsilon": Epsilon(), "gamma": Gamma(), "flat": Flat(), "w-square": WSquare(), "same sign": SameSign()}
 
 
 def a_head(bias):

@@ -347,6 +347,50 @@ def test_a_rule_of_a_user_is_winner_takes_all_on_maxima_if_it_says_so():
         grad(pool, x, r, of_type(pool, KeepsTheBias()))
 
 
+def test_zbeta_takes_an_end_of_a_single_number_as_that_number():
+    layer = nn.Conv2d(2, 3, 2, dtype=D)
+    x, r = torch.rand(1, 2, 3, 3, dtype=D), torch.rand(1, 3, 2, 2, dtype=D)
+    single = rules.ZBeta(torch.tensor([-1.0], dtype=D), torch.tensor([2.0], dtype=D))
+    same(grad(layer, x, r, of_type(layer, single)), grad(layer, x, r, of_type(layer, rules.ZBeta(-1.0, 2.0))))
+
+
+def test_epsilon_on_a_maximum_is_winner_takes_all():
+    pool, x, r = nn.MaxPool1d(2), torch.tensor([[[1.0, 3.0, 2.0, 2.0]]], dtype=D), torch.tensor([[[1.0, 4.0]]], dtype=D)
+    same(grad(pool, x, r, of_type(pool, rules.Epsilon())), grad(pool, x, r, lrp3d.Composite()), tolerance=0)
+
+
+def test_a_statistic_and_a_product_take_the_rules_that_they_have_without_being_told():
+    class Of(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def forward(self, x):
+            return self.function(x)
+
+    x, r = torch.tensor([[3.0, 4.0]], dtype=D), torch.tensor([25.0], dtype=D)
+    length, product = Of(lambda x: x.norm(dim=1)), Of(lambda x: x[:, 0] * x[:, 1])
+    by_hand = lrp3d.Composite(operations={torch.norm: rules.ByContribution()})
+    same(grad(length, x, r, by_hand), grad(length, x, r, lrp3d.Composite()), tolerance=0)
+    halves = lrp3d.Composite(operations={torch.mul: rules.InHalves()}, products="halves")
+    same(grad(product, x, r, halves), grad(product, x, r, lrp3d.Composite(products="halves")), tolerance=0)
+    for model, rule in ((length, rules.InHalves()), (product, rules.ByContribution())):
+        names = lrp3d.Composite(operations={torch.norm: rule, torch.mul: rule}, products="halves")
+        with pytest.raises(ValueError, match="cannot be the rule"):
+            grad(model, x, r, names)
+
+
+def test_what_is_opposed_is_explained_under_negated_weights_with_the_epsilon_of_its_rule():
+    x, r = torch.tensor([[1.0, 3.0]], dtype=D), torch.tensor([[5.0]], dtype=D)
+    head, turned = (nn.Linear(2, 1, bias=False, dtype=D) for _ in range(2))
+    head.weight.data = torch.tensor([[1.0, -2.0]], dtype=D)
+    turned.weight.data = -head.weight.data
+    rule = rules.Epsilon(0.5)
+    opposed = rules.Opposed(rule)
+    same(grad(head, x, r, of_type(head, opposed)), grad(turned, x, r, of_type(head, rule)), tolerance=0)
+    assert opposed == rules.Opposed(rule, torch.ones(2)) != rules.Opposed(rules.Epsilon(0.1))
+
+
 # -------------------------------------------------------------------------------- rules that do not share
 
 

@@ -7,6 +7,9 @@ from benchmarks.mutating.tested import ROOT, RULES
 KEEPING = [file for file in RULES if "\n    absorbs = False\n" in (ROOT / file).read_text(encoding="utf-8")]
 """The files of rules of which one absorbs nothing."""
 
+JOINED = [file for file in RULES if "\n    elementwise = True\n" in (ROOT / file).read_text(encoding="utf-8")]
+"""The files of rules under which large sums are shared in one piece."""
+
 LONGEST = 60  # letters of a long change that are compared
 HARMLESS: dict[tuple[str, str, str], str] = {
     (
@@ -26,6 +29,24 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "0 -> 1",
     ): "signs are 1 and -1; of the two zeros, tests/test_lone_outputs.py notices the first",
     ("lrp3d/study/reporting/summary.py", '"columns": matrix.shape[-1],', "1 -> 2"): "matrices are square",
+    **{
+        (file, "elementwise = True", "True -> False"): (
+            "large sums are not shared block by block, which takes longer; tests/test_rules_on_large_sums.py "
+            "proves it the same"
+        )
+        for file in JOINED
+    },
+    (
+        "lrp3d/rules/rule.py",
+        'if "shares" in vars(cls) and "elementwise" not in vars(cls):',
+        "'shares' in vars(cls) and 'elementwise' not in vars(cls) -> "
+        "'shares' in vars(cls) or 'elementwise' not in vars(cls)",
+    ): "large sums under a rule that only takes over the shares of another are not shared block by block",
+    (
+        "lrp3d/rules/epsilon.py",
+        "return not self.epsilon",
+        "return not self.epsilon -> return None",
+    ): "the clip's map is propagated by itself instead of added up from rows, and is the same",
     **{
         (file, "absorbs = False", "False -> True"): (
             "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"

@@ -150,6 +150,19 @@ class Composite:
         """The rule that the composite gives to an operation; None if it gives none."""
         return next((rule for function, rule in self.operations.items() if handler_of(function) is handler), None)
 
+    def has_rule_of_softmax(self, name: str, handler: Callable[..., Any] | None, layer: nn.Module | None) -> bool:
+        """Whether the composite gives a rule to a softmax that is about to run; without one it is constant.
+
+        Args:
+            name: the name that its step will have.
+            handler: that of `F.softmax`.
+            layer: the module that is running, if it is a layer.
+        """
+        kind = type(layer) if isinstance(layer, (nn.Softmax, nn.Softmax2d)) else nn.Softmax
+        named = any(fnmatch.fnmatchcase(name, key) and rule.on_softmax for key, rule in self.names.items())
+        by_type = self._of_kind(kind, lambda rule: rule.on_softmax)
+        return name in self.names or named or self.rule_of_operation(handler) is not None or by_type is not None
+
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step whose position is known; raises ValueError if the matching rule cannot be used there."""
         rule = self._entry(step)
@@ -243,12 +256,15 @@ class Composite:
                 raise ValueError(f"Composite(products=...): {key!r} fits no product of two signals that ran; {hint}")
 
     def _by_type(self, step: Step) -> Rule | None:
-        for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):
-            for ancestor in kind.__mro__ if kind is not None else ():
-                rule = self.layers.get(ancestor)
-                if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):
-                    return rule
-        return None
+        kinds = (type(step.layer) if step.layer is not None else None, step.site.kind)
+        rules = (self._of_kind(kind, step.accepts) for kind in kinds if kind is not None)
+        return next((rule for rule in rules if rule is not None), None)
+
+    def _of_kind(self, kind: type, accepted: Callable[[Rule], bool]) -> Rule | None:
+        """The rule of a type of layers or of its nearest ancestor; that of every module alike only where accepted."""
+        rules = ((ancestor, self.layers.get(ancestor)) for ancestor in kind.__mro__)
+        fitting = (rule for of, rule in rules if rule is not None and (of is not nn.Module or accepted(rule)))
+        return next(fitting, None)
 
 
 def _check_dictionaries(**given: Any) -> None:

@@ -115,8 +115,8 @@ def intervention_matrix(
             memory (few on a CPU). The result does not depend on it, apart from rounding.
 
     Returns:
-        Matrix (b, n, t), with t = n unless only n of t frames have a logit; (b, n, n) with `rows_at`. A model without exact frame logits
-        (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
+        Matrix (b, n, t), with t = n unless only n of t frames have a logit; (b, n, n) with `rows_at`. A model without
+        exact frame logits (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
         NoLayerRows: as for `explain`.

@@ -38,8 +38,7 @@ def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     if is_input is not None and dim is not None:  # where all of them are constants (class tokens), so is their softmax
         is_input = is_input.expand(x.shape).amax(dim, keepdim=True).expand(x.shape)
     signal = Signal(is_input=is_input, nonnegative=True, weighs=Weighs.GATE)
-    rule = tracer.rule_for(F.softmax)
-    if rule is not None and rule.on_softmax and dim is not None:
+    if tracer.has_rule_for_softmax() and dim is not None:
         return tracer.note_probabilities(
             attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x
         )
@@ -113,7 +112,9 @@ def scaled_dot_product_attention(
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
     signals = [x for x in (query, key) if tracer.is_signal(x)]
-    if tracer.rule_for(F.softmax) is None or not signals:
+    with tracer.part("probabilities"):
+        is_constant = not signals or not tracer.has_rule_for_softmax()
+    if is_constant:
         scores = _masked((query * scale) @ key.mT, attn_mask)
         probabilities = _attended(scores, attn_mask)
         if signals:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -297,6 +298,13 @@ class Recorder:
     def rule_for(self, function: TorchFunction) -> Rule | None:
         """The composite's rule for a function, None without one."""
         return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))
+
+    def has_rule_for_softmax(self) -> bool:
+        """Whether the composite has a rule for the softmax that is about to run; without one it is constant."""
+        scope = self._innermost()
+        layer = scope.module if scope is not None and scope.is_layer else None
+        choices, handler = self.choices, handler_of(F.softmax)
+        return choices is not None and choices.has_rule_of_softmax(self.next_name(), handler, layer)
 
 
 def map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from forwards import D, Net, clip, close, twin_relevance
+from torch import nn
 
 import lrp3d
 from lrp3d.rules import Epsilon, Rule, SoftmaxTaylor
@@ -118,6 +119,68 @@ def test_any_rule_that_says_it_is_for_a_softmax_is_used_there():
         close(found, twin_relevance(model, x, r, ours)[2])
         for part in found[:2]:  # queries and keys have relevance of their own
             assert part.any()
+
+
+class OfModules(nn.Module):
+    """Attention whose softmax is a module, or a subclass of one."""
+
+    def __init__(self, softmax):
+        super().__init__()
+        self.softmax = softmax
+
+    def forward(self, x):
+        return self.softmax(x[0] @ x[1].mT * 0.5) @ x[2]
+
+
+class Sharper(nn.Softmax):
+    """A softmax of somebody's own."""
+
+
+TAYLOR = SoftmaxTaylor()
+ENTRIES = {
+    "operation": {"operations": {torch.softmax: TAYLOR}},
+    "layer": {"layers": {nn.Softmax: TAYLOR}},
+    "subclass": {"layers": {Sharper: TAYLOR}},
+    "name": {"names": {"softmax": TAYLOR}},
+    "pattern": {"names": {"soft*": TAYLOR}},
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_softmax_gets_its_rule_by_operation_by_type_or_by_name(entry):
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    theirs = lrp3d.Composite(**ENTRIES[entry], products="halves")
+    _, r, found = twin_relevance(OfModules(Sharper(-1)), x, None, theirs)
+    ours = lrp3d.Composite(operations={F.softmax: TAYLOR}, products="halves")
+    close(found, twin_relevance(Net(lambda x: F.softmax(x[0] @ x[1].mT * 0.5, -1) @ x[2]), x, r, ours)[2])
+    assert found[0].any()
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry != "pattern"])
+def test_a_rule_that_is_for_no_softmax_is_refused_there_and_not_passed_over(entry):
+    ((argument, given),) = ENTRIES[entry].items()
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    composite = lrp3d.Composite(**{argument: dict.fromkeys(given, Epsilon())}, products="halves")
+    with pytest.raises(ValueError, match=r"^Epsilon\(.*\) cannot be the rule of 'softmax' \(softmax\)"):
+        twin_relevance(OfModules(Sharper(-1)), x, None, composite)
+
+
+def test_a_rule_of_all_modules_leaves_a_softmax_constant():
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    rule = Epsilon(1e-6)
+    _, r, found = twin_relevance(OfModules(nn.Softmax(-1)), x, None, lrp3d.Composite(layers={nn.Module: rule}))
+    close(found, twin_relevance(OfModules(nn.Softmax(-1)), x, r, lrp3d.Composite({nn.Linear: rule}))[2])
+    assert not found[:2].any()
+
+
+def test_fused_attention_expands_its_softmax_if_softmaxes_do():
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    fused = Net(lambda x: F.scaled_dot_product_attention(x[0], x[1], x[2]))
+    by_type = lrp3d.Composite(layers={nn.Softmax: TAYLOR}, products="halves")
+    by_operation = lrp3d.Composite(operations={F.softmax: TAYLOR}, products="halves")
+    _, r, found = twin_relevance(fused, x, None, by_type)
+    close(found, twin_relevance(fused, x, r, by_operation)[2])
+    assert found[0].any()
 
 
 def test_attnlrp_halves_gates_and_keeps_norms():
