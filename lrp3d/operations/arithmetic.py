@@ -67,7 +67,8 @@ def _sum(a: Any, b: Any) -> Tensor:
         if isinstance(constant, (int, float)) and constant == 0:  # as Python's own sum begins
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
         # A rule of the composite may know the constant as a bias, which takes its part.
-        if incoming.low is None and not isinstance(constant, Tensor) and tracer.rule_for(torch.add) is None:
+        is_bias = tracer.rule_for(torch.add) is not None and not by_hand.moves_to_zero(signal, constant)
+        if incoming.low is None and not isinstance(constant, Tensor) and not is_bias:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, tensor_of(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)

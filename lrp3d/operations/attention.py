@@ -49,7 +49,8 @@ def _softmax_advice() -> str:
     """What to do about the softmax that is running, if relevance reaches it."""
     tracer = active_tracer()
     # Steps have names that begin with that of their module, if it is not the model itself.
-    return advice_for_softmax(tracer.place if tracer.next_name().startswith(tracer.place) else "")
+    name, place = tracer.next_name(), tracer.place
+    return advice_for_softmax(place if name.startswith(place) else "", alone=name == place)
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])

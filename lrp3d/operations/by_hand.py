@@ -36,10 +36,26 @@ def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
     if signal is None:
         return output
     known = vars(signal) | {"ends": ends}
-    if math.isclose(ends[0], 0, abs_tol=1e-9) and math.isclose(ends[1], 1):
+    if _from_zero(ends) and math.isclose(ends[1], 1):
         known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}
     tracer.signals[output] = Bounded(**known)
     return output
+
+
+def _from_zero(ends: tuple[float, float]) -> bool:
+    return any(math.isclose(end, 0, abs_tol=1e-9) for end in ends)
+
+
+def moves_to_zero(x: Tensor, number: Any) -> bool:
+    """Whether a number that is added to a bounded function moves one of its ends to zero, so that it is no bias.
+
+    So `1 + tanh(x)` and `1 + erf(x)` are parts of activations that are written by hand: of a sigmoid, of a GELU.
+    """
+    signal = active_tracer().signal(x)
+    if not isinstance(signal, Bounded) or not isinstance(number, (int, float)):
+        return False
+    low, high = signal.ends
+    return not _from_zero(signal.ends) and _from_zero((low + number, high + number))
 
 
 def multiplied(x: Tensor, output: Tensor, factor: float) -> Tensor:

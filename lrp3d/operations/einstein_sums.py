@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any
@@ -25,7 +26,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     if len(tensors) == 1:
         return _einsum_of_one(equation, tensors[0], output)
     if len(tensors) > 2:
-        first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
+        equation, tensors = _constants_first(explicit(equation, [x.dim() for x in tensors]), tensors)
+        first, second = contracted_in_pairs(equation)
         pair = tensors[:2]
         inner = torch.einsum(first, *pair) if all(map(is_constant, pair)) else einsum(first, *pair)
         return einsum(second, inner, *tensors[2:]) if signals else output
@@ -45,6 +47,17 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             Bilinear(lambda a, v: torch.einsum(equation, v, a)),
         ]
     return contraction(output, tensors, maps, nn.Linear)
+
+
+def _constants_first(subscripts: str, tensors: Sequence[Tensor]) -> tuple[str, list[Tensor]]:
+    """The same sum, in which two constants that are summed with each other come first: together they are one weight."""
+    operands, kept = subscripts.split("->")
+    letters = operands.split(",")
+    constants = [i for i, x in enumerate(tensors) if is_constant(x)]
+    pairs = [pair for pair in itertools.combinations(constants, 2) if set(letters[pair[0]]) & set(letters[pair[1]])]
+    first = pairs[0] if pairs else ()
+    order = [*first, *(i for i in range(len(tensors)) if i not in first)]
+    return f"{','.join(letters[i] for i in order)}->{kept}", [tensors[i] for i in order]
 
 
 @register_operation(torch.tensordot)

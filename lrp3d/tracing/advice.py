@@ -69,12 +69,18 @@ _ADVICE = {
 }
 
 
-def advice_for_softmax(place: str = "") -> str:
-    """The sentence for a softmax that relevance reaches, in the module of that name; empty if that is the model."""
+def advice_for_softmax(place: str = "", alone: bool = False) -> str:
+    """The sentence for a softmax that relevance reaches.
+
+    Args:
+        place: the name of the module in which it is; empty if that is the model.
+        alone: whether the module is the softmax.
+    """
     own = "as a module of its own (nn.Softmax) it has a name"
     held = f"{own} for constants=, which holds it constant"
     if place:
-        held = f"constants=[{place!r}] holds the output of that module constant; if it does more than a softmax, {own}"
+        held = f"constants=[{place!r}] holds the output of that module constant"
+        held += "" if alone else f"; if it does more than a softmax, {own}"
     return (
         "is in the middle of a network and relevance reaches it, on a way on which it weighs no other signal: "
         f"{held}; composite='attnlrp' has a rule for it, which may absorb most of what arrives; at the end of a "

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lrp3d.steps.graph import downwards
 from lrp3d.steps.torch_nodes import REARRANGEMENTS
+from lrp3d.tracing.written_out import WRITTEN_OUT
 
 
 def only_moves(out: Tensor, limits: set[Any]) -> bool:
@@ -64,10 +65,14 @@ _WRITTEN_IN_PYTHON = {F.multi_head_attention_forward, F.lp_pool1d, F.lp_pool2d, 
 
 @functools.cache
 def written_in_python(func: Any) -> Any:
-    """A copy of a torch function that is Python code, whose functions can be followed one by one; None for others.
+    """Python code that computes what a torch function computes, of functions that can be followed; None for others.
+
+    It is a copy of the function's own code, or stands in `WRITTEN_OUT`.
 
     The first lines of the function ask whether someone overrides it, which would never end; the copy does not ask.
     """
+    if func in WRITTEN_OUT:
+        return WRITTEN_OUT[func]
     if func not in _WRITTEN_IN_PYTHON:
         return None
     asks_no_one = {name: lambda *args: False for name in func.__globals__ if name.startswith("has_torch_function")}

@@ -209,7 +209,8 @@ class Tracer(Recorder, TorchFunctionMode):
             self._note_reading(func, args, kwargs)
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*mapped(lambda x: self._value(x), args), **kwargs)
-        if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
+        written_out = written_in_python(func) if handler_of(func) is None else None  # a user's own handler comes first
+        if written_out is not None and self._touches_signal(args, kwargs):
             with self._reactivated():
                 return written_out(*args, **kwargs)
         if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):

@@ -138,7 +138,7 @@ def test_a_transposed_convolution_may_be_told_its_output_size(output_size):
     close(found, reference.layer_relevance(plain, x, r, reference.zplus))
 
 
-UNKNOWN = [nn.Softmax(1), nn.LogSoftmax(1), nn.Bilinear(4, 4, 2), nn.Softmin(1)]
+UNKNOWN = [nn.Softmax(1), nn.LogSoftmax(1), nn.Softmin(1)]
 
 
 @pytest.mark.parametrize("layer", UNKNOWN, ids=str)
@@ -149,7 +149,7 @@ def test_layers_without_a_rule_are_refused_and_never_passed_over(layer):
             self.layer = layer
 
         def forward(self, x):
-            return self.layer(x, x) if isinstance(layer, (nn.Bilinear, nn.CosineSimilarity)) else self.layer(x)
+            return self.layer(x)
 
     with pytest.raises(lrp3d.UnsupportedOperation):
         twin_relevance(
