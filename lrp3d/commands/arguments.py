@@ -74,8 +74,9 @@ def add_dense(parser: argparse._ActionsContainer) -> None:
 def stride_of(options: argparse.Namespace) -> int:
     """The distance between frames; raises UsageError where it is given and would change nothing."""
     if options.stride is not None and options.sampling != "dense":
+        whole = ", or --whole, where it is that between windows" if hasattr(options, "whole") else ""
         raise UsageError(
-            "--stride is the distance between frames in dense sampling: add --sampling dense, or leave it out"
+            f"--stride is the distance between frames in dense sampling: add --sampling dense{whole}, or leave it out"
         )
     return options.stride or 1
 
@@ -146,7 +147,8 @@ def add_whole(parser: argparse.ArgumentParser) -> None:
     about = "explain the whole video, however long, by a window that slides over it; with --out, write a timeline page "
     about += "and keep finished parts there, so that a run that was killed can be continued"
     parser.add_argument("--whole", action="store_true", help=about)
-    about = "with --whole: frames from one window to the next (default: half a window)"
+    about = "with --sampling dense: distance between frames (default: 1); with --whole: frames from one window to the "
+    about += "next (default: half a window)"
     parser.add_argument("--stride", type=positive, metavar="N", help=about)
     about = "with --whole: take every N-th frame of the video (default: 1)"
     parser.add_argument("--every", type=positive, metavar="N", help=about)

@@ -85,8 +85,6 @@ def run(options: argparse.Namespace) -> int:
     check_classes(choice, [] if target is None else [target], options.layout)
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
-    if options.stride or options.every:
-        raise UsageError("--stride and --every place the windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice, options.layout)
     if isinstance(against, tuple) and target in against:
@@ -96,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain and against is None,
         sigma=options.sigma,
         sampling=options.sampling,
+        stride=arguments.stride_of(options),
         layout=options.layout,
         merge=options.merge,
         against=against,
@@ -110,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     theme = options.theme or "light"
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
-        clip = one_clip.read(path, choice, options.sampling)
+        clip = one_clip.read(path, choice, settings.sampling, settings.stride)
         explained = one_clip.explain_clip(clip, last_name(path), choice, twin, target, settings)
         show(*summaries.summary(explained))
         for file in output_folder.write(explained, folder, facts, options.animate, theme) if folder else ():
@@ -124,6 +123,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_combinations(options: argparse.Namespace) -> None:
     """Refuse options that exclude each other, or would change nothing, before a model is made."""
+    if not options.whole:
+        arguments.stride_of(options)
+        if options.every:
+            raise UsageError("--every says which frames of a whole video are taken: it goes with --whole")
     if options.out is None and not options.whole:
         if options.animate:
             raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.commands.arguments import root_of
+from lrp3d.commands.arguments import root_of, stride_of
 from lrp3d.commands.each_video import failure
 from lrp3d.commands.terminal import complain
 from lrp3d.printed import say
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lrp3d import study
     from lrp3d.commands.model_options import ModelChoice
+    from lrp3d.video import Clip
 
 
 class GivenVideo(NamedTuple):
@@ -49,13 +50,12 @@ class ListedVideos:
         Raises:
             ValueError: no video could be read; of a single one the error is its own.
         """
-        from lrp3d.commands import one_clip
         from lrp3d.transfer import device_of_model
 
         device = device_of_model(choice.model)
         for video in self.given:
             try:
-                clip = one_clip.read(video.path, choice).tensor
+                clip = self._read(video, choice).tensor
             except Exception as error:
                 if len(self.given) == 1:
                     raise
@@ -84,7 +84,9 @@ class ListedVideos:
     def facts(self) -> dict[str, Any]:
         """What json says of the videos."""
         failed = [{"video": path, "error": why} for path, why in self.failed]
-        return {"videos": [str(video.path) for video in self.read], "failed": failed}
+        read = [str(video.path) for video in self.read]
+        sampling = {"sampling": self.options.sampling, "stride": stride_of(self.options)}
+        return {"videos": read, "failed": failed, **sampling}
 
     def code(self) -> int:
         """The exit code: that something failed if a video did."""
@@ -92,9 +94,12 @@ class ListedVideos:
 
     def pixels(self, number: int, choice: ModelChoice) -> Tensor:
         """The frames of one clip as they are shown, uint8 RGB (t, h, w, 3)."""
+        return self._read(self.read[number], choice).pixels
+
+    def _read(self, video: GivenVideo, choice: ModelChoice) -> Clip:
         from lrp3d.commands import one_clip
 
-        return one_clip.read(self.read[number].path, choice).pixels
+        return one_clip.read(video.path, choice, self.options.sampling, stride_of(self.options))
 
 
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
@@ -110,6 +115,8 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
     parser.add_argument("--clips", type=arguments.positive, default=most, metavar="N", help=about)
     about = "the class to explain, or label: the one that the list says (default: the prediction)"
     parser.add_argument("--target", metavar="CLASS|INDEX|label", help=about)
+    arguments.add_sampling(parser)
+    arguments.add_dense(parser)
 
 
 def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVideos:
@@ -117,6 +124,7 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
     from lrp3d import study
     from lrp3d.commands.number_of_classes import check_names, labels_note, number_of_classes
 
+    stride_of(options)  # refuses one that would change nothing
     has_labels = bool(choice.labels)
     few_labels = labels_note(len(choice.labels), number_of_classes(choice, options.layout) if has_labels else None)
     if bool(options.videos) == (options.list is not None):

@@ -40,6 +40,8 @@ class ClipOptions:
     sigma: float | None = None
     """The share of a row that an ATR window holds; None: the default, which needs no matrix to be there."""
     sampling: str = "uniform"
+    stride: int = 1
+    """The distance between frames in dense sampling."""
     layout: str = "bcthw"
     merge: str = "paper"
     against: str | tuple[int, ...] | None = None
@@ -94,7 +96,7 @@ class ExplainedClip:
         return subject(self.explanation, 0, lambda index: label_of(index, self.choice.labels))
 
 
-def read(path: str | Path, choice: ModelChoice, sampling: str = "uniform") -> video.Clip:
+def read(path: str | Path, choice: ModelChoice, sampling: str = "uniform", stride: int = 1) -> video.Clip:
     """The clip of a video file as the model wants it; losses are in `Clip.lost` and cause no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", video.ClipWarning)
@@ -102,6 +104,7 @@ def read(path: str | Path, choice: ModelChoice, sampling: str = "uniform") -> vi
             path,
             frames=choice.frames,
             sampling=sampling,
+            stride=stride,
             size=choice.size,
             short_side=choice.short_side,
             mean=choice.mean,

@@ -180,9 +180,10 @@ def _model_and_clips(
     clips = _clips(options, lists.training, model, labels, train=True)
     model.short_side = clips.reader.short_side
     if options.sampling == "dense":  # which no command takes from the file, so that each result has to say it
-        apart = f", {clips.reader.stride} apart" if clips.reader.stride > 1 else ""
+        stride = clips.reader.stride
+        apart, option = (f", {stride} apart", f" --stride {stride}") if stride > 1 else ("", "")
         seen = f"the model is trained on frames that follow one another{apart}: other commands show it such frames with"
-        model.notes = (*model.notes, f"{seen} --sampling dense")
+        model.notes = (*model.notes, f"{seen} --sampling dense{option}")
     validation = None
     if lists.validation is not None:
         validation = _clips(options, lists.validation, model, labels, train=False)

@@ -90,6 +90,8 @@ TRAIN = ["train", "--list", ".", *SMALL, "--out", "o"]
             ["explain", "clip.npy", *SMALL, "--whole", "--stride", "5"],
             "--stride 5 leaves frames out between windows of 4",
         ),
+        (["explain", "clip.npy", *SMALL, "--stride", "2"], "add --sampling dense, or --whole, .* or leave it out"),
+        (["check", "clip.npy", *SMALL, "--stride", "2"], "in dense sampling: add --sampling dense, or leave it out"),
         ([*STUDY, "--out", "o", "--stride", "2"], "--stride is the distance between frames in dense sampling"),
         ([*STUDY, "--out", "o", "--windows", "2,9"], "--windows 9: .* have 4 frames: give numbers from 1 to 4"),
         ([*STUDY, "--out", "o", "--workers", "-1"], "'-1' is not a whole number from 0 on"),

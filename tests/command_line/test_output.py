@@ -128,6 +128,18 @@ def test_frames_that_follow_one_another_can_be_asked_for(run, clip):
     assert json.loads(out)["clips"][0]["frames"] == [1, 2, 3, 4]
 
 
+def test_frames_of_dense_sampling_are_a_stride_apart_in_every_command(run, folder, networks):
+    np.save(folder / "long.npy", draw_clip(20, 40).numpy())
+    dense = ("--sampling", "dense", "--stride", "3", "--json")
+    explained = json.loads(run("explain", "long.npy", *TINY, *dense)[1])
+    assert explained["clips"][0]["frames"] == [5, 8, 11, 14]
+    assert explained["stride"] == 3
+    for command in (("check", "--no-shapley"), ("prototypes", "--layer", "conv")):
+        few, every = (json.loads(run(*command, "long.npy", *TINY, *how)[1]) for how in (dense, ("--json",)))
+        assert (few["sampling"], few["stride"], every["sampling"]) == ("dense", 3, "uniform")
+        assert few != every | {"sampling": "dense", "stride": 3}  # other frames, other numbers
+
+
 def test_what_is_lost_of_a_video_is_said(run, folder, clip):
     code, out, _ = run("explain", clip, *SMALL, "--frames", 8)
     assert code == 0
@@ -305,7 +317,7 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
     for option in (["--motion"], ["--compare"], ["--animate", "gif", "--out", "o"], ["--theme", "dark"]):
         assert f"{option[0]}" in (said := run(*asked, *option)[2])
         assert "cannot be combined with --whole: only single clips have it" in said
-    assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
+    assert "--every says which frames of a whole video are taken: it goes with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
     assert "--compare is for the page: say where" in run("explain", clip, *SMALL, "--compare")[2]
     assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
 
