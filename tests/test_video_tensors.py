@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from videos import SMALL, save
@@ -34,6 +35,61 @@ def test_tensor_files_are_videos(tmp_path, suffix, floats):
 def test_tensors_that_are_no_frames_are_refused(tmp_path, frames, said):
     with pytest.raises(VideoError, match=said):
         read_clip(save(tmp_path / "clip.npy", frames), 2, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("frames", "advice"),
+    [
+        (np.zeros((3, 4, 8, 8), np.uint8), r"move axis 0 to the end, as numpy\.moveaxis\(array, 0, -1\) does$"),
+        (np.zeros((4, 3, 8, 8), np.uint8), "move axis 1 to the end"),
+        (np.zeros((1, 4, 8, 8, 3), np.uint8), "leave out the batch axis"),
+        (np.zeros((4, 8, 8, 4), np.uint8), "leave out the fourth channel"),
+        (np.zeros((4, 8, 8), np.uint8), "give grey frames three equal channels"),
+        (np.zeros((8, 8, 3), np.uint8), "it is one image"),
+        (np.full((4, 8, 8, 3), 200.0), "from 200 to 200: .*; divide them by 255, or save them as uint8$"),
+        (np.full((4, 8, 8, 3), -1.0), "save them as they are before a mean is subtracted$"),
+        (np.full((4, 8, 8, 3), np.nan), "some values are no finite numbers$"),
+        (np.full((4, 8, 8, 3), 200), "holds int64 from 200 to 200: .*; save them as uint8$"),
+        (np.ones((4, 8, 8, 3), bool), "multiply them by 255"),
+        (np.ones((4, 8, 8, 3), complex), "holds complex128: pixels are uint8"),
+        (np.full((4, 8, 8, 3), "a"), "holds <U1: pixels are uint8"),
+        (np.full((4, 8, 8, 3), None), r"holds objects of Python, and a clip is one array of RGB frames \(t, h, w, 3\)"),
+    ],
+)
+def test_an_array_of_another_form_is_refused_with_what_to_do(tmp_path, frames, advice):
+    np.save(tmp_path / "clip.npy", frames, allow_pickle=True)
+    with pytest.raises(VideoError, match=advice):
+        read_clip(tmp_path / "clip.npy", 2, **SMALL)
+
+
+def test_an_array_that_breaks_off_says_so(tmp_path):
+    np.save(tmp_path / "clip.npy", draw_clip(4, 12).numpy())
+    (tmp_path / "clip.npy").write_bytes((tmp_path / "clip.npy").read_bytes()[:1000])
+    with pytest.raises(VideoError, match=r"breaks off: uint8 \(4, 12, 12, 3\) takes [\d,]+ bytes, and .* has 1,000$"):
+        read_clip(tmp_path / "clip.npy", 2, **SMALL)
+
+
+def test_files_of_other_kinds_are_refused_with_what_to_save_instead(tmp_path):
+    np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
+    (tmp_path / "broken.npz").write_text("hello")
+    (tmp_path / "frames.h5").write_bytes(b"HDF")
+    save_alone = r"is not read: save RGB frames \(t, h, w, 3\) .* alone, with numpy\.save as \.npy"
+    for name, said in (("two", r"\.npz file of 2 arrays \(a, b\), which"), ("broken", r"\.npz file and damaged, which")):
+        with pytest.raises(VideoError, match=f"{said} {save_alone}"):
+            read_clip(tmp_path / f"{name}.npz")
+    with pytest.raises(VideoError, match=save_alone):
+        read_clip(tmp_path / "frames.h5")
+    torch.save({}, tmp_path / "none.pt")
+    with pytest.raises(VideoError, match=r"none\.pt holds no tensors, and a clip is one; save RGB frames"):
+        read_clip(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(("name", "is_list"), [("list.jsonl", True), ("notes.md", False), ("clip.mp4", False)])
+def test_a_text_is_no_video_and_says_so(tmp_path, name, is_list):
+    (tmp_path / name).write_text('{"video": "é.mp4"}\n' * 1000, encoding="utf-8")
+    with pytest.raises(VideoError, match="cannot be opened as a video: it is a text, and a video is") as refusal:
+        read_clip(tmp_path / name)
+    assert ("lrp3d study run explains the videos of a list" in str(refusal.value)) == is_list
 
 
 def test_tensor_files_run_no_code(tmp_path):

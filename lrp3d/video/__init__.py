@@ -5,8 +5,9 @@ and with antialiasing. The result is that of Pillow, with which most models were
 FFmpeg with which PyAV was built.
 
 `clip` makes a clip from any source. A source is a video file (`files`), a folder of images (`folders`), a tensor file
-(`tensors`), or a video `in_memory`; `source` says what they have in common, `paths` which paths may be opened, `room`
-how much memory there is, and `pixels` resizes and crops. Of a video file, `pyav` opens it, `index` and `timeline` say
+(`tensors`), or a video `in_memory`; `array_form` says which arrays are frames, `other_files` what a file is that is no
+video, `source` what sources have in common, `paths` which paths may be opened, `room` how much memory there is, and
+`pixels` resizes and crops. Of a video file, `pyav` opens it, `index` and `timeline` say
 which frames there are and when, `decoding` decodes those that are needed, and `completeness` says what is missing;
 `losses` puts it into sentences. `content` gives a video a short name by its bytes. `drawing` draws a clip for examples.
 

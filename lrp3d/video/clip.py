@@ -20,6 +20,7 @@ from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
 from lrp3d.video.losses import Losses
+from lrp3d.video.other_files import refuse_other_arrays
 from lrp3d.video.paths import check_path, require_place
 from lrp3d.video.pixels import Colour, Framing, check_normalisation, normalize, require_clip_memory, stack_frames
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
@@ -255,6 +256,7 @@ def _read_source(
         elif extension(path) in TENSOR_SUFFIXES:
             source = read_tensor(path, choose, framing)
         else:
+            refuse_other_arrays(path)
             source = read_video(path, choose, framing, survey)
     except OSError as error:  # the disk fails, or the folder may not be read
         raise VideoError(f"{path.name} cannot be read: {error.strerror or error}") from None

@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from lrp3d.printed import with_article
+from lrp3d.video.array_form import as_pixels, require_frames
 from lrp3d.video.pixels import Framing
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
-from lrp3d.video.tensors import as_array, as_pixels
+from lrp3d.video.tensors import as_array
 
 
 def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
@@ -26,9 +27,8 @@ def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
     Raises:
         VideoError: the video has no length or no frame, or its frames have another shape or type.
     """
-    shape = tuple(getattr(video, "shape", ()))
-    if isinstance(video, (Tensor, np.ndarray)) and (len(shape) != 4 or shape[-1] != 3 or 0 in shape):
-        raise VideoError(f"{framing.name} has shape {shape}, and frames are (t, h, w, 3) with t >= 1")
+    if isinstance(video, (Tensor, np.ndarray)):
+        require_frames(video.shape, framing.name)
     try:
         count = len(video)
     except TypeError:

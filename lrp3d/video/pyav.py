@@ -13,6 +13,7 @@ import numpy as np
 from lrp3d.extras import missing
 from lrp3d.video.completeness import truncation
 from lrp3d.video.index import refuse_claims
+from lrp3d.video.other_files import text_instead
 from lrp3d.video.paths import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
@@ -68,6 +69,8 @@ def open_container(path: Path) -> Iterator[Any]:
         try:
             container = _open(av, LocalFile(file))
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+            if text := text_instead(file, path):
+                raise VideoError(f"{path.name} cannot be opened as a video: {text}") from None
             reason = getattr(error, "strerror", None) or first_line(error)
             cut = truncation(file)
             reason_given = f"{reason} ({cut})" if cut else reason

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lrp3d.filenames import extension
 from lrp3d.printed import few, with_article
+from lrp3d.video.array_form import FORM, as_pixels, require_frames
 from lrp3d.video.pixels import Framing
 from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
@@ -30,19 +31,17 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
     """The chosen frames of a tensor file, without reading others; raises VideoError if it has no frames."""
     try:
         with _opened(path) as stored:
-            shape = tuple(stored.shape)
-            if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
-                raise VideoError(f"{path.name} holds {shape}, and frames are (t, h, w, 3) with t >= 1")
-            height, width = shape[1:3]
+            require_frames(stored.shape, path.name)
+            height, width = stored.shape[1:3]
             what = f"frames of {width} x {height} pixels"
             require_memory(height * width * BYTES_PER_PIXEL, what, "give smaller ones")
-            indices = chosen_frames(choose, shape[0], path.name)
+            indices = chosen_frames(choose, stored.shape[0], path.name)
             frames = {index: framing(as_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
         raise
     except Exception as error:  # Each of the three formats raises errors of its own.
         raise VideoError(f"{path.name} cannot be read as a tensor: {first_line(error)}") from None
-    return Source([frames[index] for index in indices], indices, shape[0], [math.nan] * len(indices))
+    return Source([frames[index] for index in indices], indices, stored.shape[0], [math.nan] * len(indices))
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,24 @@ def _load_numpy(path: Path) -> np.ndarray:
         if file.read(6) != b"\x93NUMPY":  # numpy takes the file for a pickle, and advises to allow pickles
             reason = "it is no array that numpy.save has written, or it is damaged"
             raise VideoError(f"{path.name} cannot be read as a tensor: {reason}")
+        _check_header(file, path)
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def _check_header(file: BinaryIO, path: Path) -> None:
+    """Refuse objects of Python, which are a pickle, and a file that is shorter than its header says."""
+    file.seek(0)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    read_header = readers.get(np.lib.format.read_magic(file))
+    if read_header is None:
+        return
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise VideoError(f"{path.name} holds objects of Python, and a clip is one array of {FORM}")
+    needed, size = file.tell() + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if size < needed:
+        raise VideoError(f"{path.name} breaks off: {dtype} {shape} takes {needed:,} bytes, and the file has {size:,}")
 
 
 def _load_torch(path: Path) -> Tensor:
@@ -99,7 +114,8 @@ def _load_torch(path: Path) -> Tensor:
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
         stored = tensors[_single_name(list(tensors), path.name)]
     if not isinstance(stored, Tensor):
-        raise VideoError(f"{path.name} holds {with_article(type(stored).__name__)}, not a tensor")
+        kind = with_article(type(stored).__name__)
+        raise VideoError(f"{path.name} holds {kind}, not a tensor: save {FORM}, alone")
     return stored
 
 
@@ -112,25 +128,11 @@ def _slice(stored: Any, index: int) -> Tensor:
 
 def _single_name(names: list[str], file: str) -> str:
     if len(names) != 1:
-        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {few(names, 8)}")
+        which = f": {few(names, 8)}" if names else ""
+        raise VideoError(f"{file} holds {len(names) or 'no'} tensors, and a clip is one{which}; save {FORM}, alone")
     return names[0]
 
 
 def as_array(frame: Tensor) -> np.ndarray:
     """A frame as an array; all types of floats become float32."""
     return (frame.float() if frame.is_floating_point() else frame).numpy(force=True)
-
-
-def as_pixels(frame: np.ndarray, name: str) -> np.ndarray:
-    """A frame in uint8; raises VideoError for floats beyond 0 to 1 and for other types."""
-    return frame if frame.dtype == np.uint8 else _float_pixels(frame, name)
-
-
-def _float_pixels(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype.kind != "f" or not (values.min() >= 0 and values.max() <= 1):
-        raise VideoError(
-            f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}: pixels are uint8, or "
-            "floats from 0 to 1 that are not normalised yet"
-        )
-    pixels: np.ndarray = np.rint(values * 255).astype(np.uint8)
-    return pixels
