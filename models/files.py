@@ -16,6 +16,7 @@ from torch import nn
 
 from lrp3d.callers import warn
 
+from .absent_classes import INSTEAD, class_of_main, of_main, why_absent
 from .claims import Claims, Damaged, check_pickles, check_zip
 from .kinds import foreign_kind, is_text
 from .states import tensors_within
@@ -142,6 +143,8 @@ def _check_shapes(path: Path, state: Any) -> None:
 
 
 def _needs_trust(path: Path, claims: Claims) -> str:
+    if (name := of_main(claims.foreign)) is not None:
+        return f"{_name(path)} cannot be unpickled here: {why_absent(name)}"
     examples = ", ".join(shown(name) for name in claims.foreign[:3])
     details = f" ({examples}{', ...' if len(claims.foreign) > 3 else ''})" if examples else ""
     return (
@@ -169,4 +172,8 @@ def _unpickle(path: Path) -> Any:
 
 
 def _not_unpickled(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{_name(path)} cannot be unpickled here: {type(error).__name__}: {first_line(error)}")
+    name = class_of_main(error)
+    why = f"{type(error).__name__}: {first_line(error)}" if name is None else why_absent(name)
+    if isinstance(error, ImportError):
+        why = f"it needs a module that is not here ({first_line(error)}): run this where it can be imported, or {INSTEAD}"
+    return CheckpointError(f"{_name(path)} cannot be unpickled here: {why}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from lrp3d.commands.labels import read_labels
 from lrp3d.composites.named import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
 from lrp3d.integrations.networks import source_of
+from lrp3d.models.absent_classes import class_of_main, why_absent
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, is_size, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
@@ -369,20 +371,44 @@ def _module_of(file: Path) -> ModuleType:
     return module
 
 
+def _refuse_class_of_main(path: str, error: Exception) -> None:
+    """Raises UsageError for code that unpickles a module whose class only the program has that saved it."""
+    if (name := class_of_main(error)) is not None:
+        raise UsageError(f"--model {path} unpickles a file, which fails: {why_absent(name)}") from error
+
+
 def import_model(path: str, options: dict[str, Any]) -> nn.Module:
     """The model at `package.module:factory` or `file.py:factory`: a module is taken as it is, a factory is called."""
     place, _, name = path.rpartition(":")
     file = Path(place).resolve() if place.endswith(".py") else None
     if file is not None and not file.is_file():
         raise UsageError(f"--model {path}: there is no file {place}")
-    folder = os.getcwd() if file is None else str(file.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    with _first_on_path(os.getcwd() if file is None else str(file.parent)):
+        return _imported(path, options, place, name, file)
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: str) -> Iterator[None]:
+    """Looks for modules in a folder first, and last from then on: a file `av.py` there must not hide PyAV from us."""
+    if folder in sys.path:
+        yield
+        return
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        sys.path.append(folder)
+
+
+def _imported(path: str, options: dict[str, Any], place: str, name: str, file: Path | None) -> nn.Module:
+    """The model called `name` of a file, or of the module at `place`."""
     try:
         model: Any = importlib.import_module(place) if file is None else _module_of(file)
         for part in name.split("."):
             model = getattr(model, part)
     except (ImportError, AttributeError, ValueError) as error:
+        _refuse_class_of_main(path, error)
         meant = did_you_mean(place, SOURCES)
         raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
     except Exception as error:  # an error in the user's own code
@@ -395,6 +421,7 @@ def import_model(path: str, options: dict[str, Any]) -> nn.Module:
         try:
             model = model(**options)
         except Exception as error:
+            _refuse_class_of_main(path, error)
             given = "".join(f" --option {name}={value}" for name, value in options.items())
             raise ValueError(f"--model {path}{given} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):

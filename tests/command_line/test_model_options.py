@@ -4,6 +4,8 @@ import argparse
 import importlib
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -20,6 +22,29 @@ def test_ones_own_model_is_found_in_the_current_folder(run, clip, networks, path
     assert f"clip.npy: {path}, 8 frames" in out
     assert f"weights as {path} makes them with seed 0: random, unless it loads some" in out
     assert "the model states no mean and std: ImageNet's are used" in out
+
+
+def test_a_file_beside_ones_own_model_does_not_hide_a_library(run, clip, networks, folder):
+    (folder / "nets").mkdir()
+    (folder / "networks.py").rename(folder / "nets/networks.py")
+    (folder / "nets/helpers.py").write_text("from networks import Net\n")
+    code, _, _ = run("explain", clip, "--model", "nets/helpers.py:Net", "--size", 16, "--frames", 4)
+    assert code == 0
+    assert sys.path[-1] == str(folder / "nets")
+    assert sys.path[0] != sys.path[-1]
+
+
+@pytest.mark.parametrize("name", ["at_import", "when_made"])
+@pytest.mark.filterwarnings("ignore:BuiltinImporter")
+def test_code_that_unpickles_a_module_of_another_program_says_what_to_save_instead(run, clip, folder, name):
+    saves = "import torch\nclass Net(torch.nn.Linear): pass\ntorch.save(Net(2, 1), 'whole.pth')"
+    subprocess.run([sys.executable, "-c", saves], cwd=folder, check=True)
+    load = "torch.load('whole.pth', weights_only=False)"
+    (folder / "at_import.py").write_text(f"import torch\nnet = {load}\n")
+    (folder / "when_made.py").write_text(f"import torch\ndef net(): return {load}\n")
+    said = error(run, "explain", clip, "--model", f"{name}.py:net", code=2)
+    assert f"--model {name}.py:net unpickles a file, which fails: it is a whole module, pickled with its class Net" in said
+    assert "torch.save(model.state_dict(), PATH)" in said
 
 
 def test_ones_own_model_takes_options_and_weights(run, clip, networks, folder, monkeypatch):

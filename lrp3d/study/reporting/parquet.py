@@ -62,10 +62,17 @@ def write_parquet(records: Iterable[Record], path: str | Path) -> None:
         ImportError: pyarrow is not installed.
         ValueError: there are no records.
 
-    Example (pyarrow is an extra):
-
-        lrp3d.study.write_parquet(lrp3d.study.load_study("studies/i3d").records(), "clips.parquet")
-        pandas.read_parquet("clips.parquet").groupby("label").avg_atr.mean()
+    >>> import importlib.util, tempfile, lrp3d, torch
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=5, width=8).eval()
+    >>> explanation = lrp3d.explain(model, torch.rand(2, 3, 4, 32, 32))
+    >>> records = lrp3d.study.records_of(explanation, [0, 1], ["a.mp4", "b.mp4"], [3, None])  # or those of a study:
+    >>> # records = lrp3d.study.load_study("studies/i3d").records()
+    >>> if importlib.util.find_spec("pyarrow"):  # an extra of lrp3d: pip install pyarrow
+    ...     from pyarrow import parquet
+    ...     with tempfile.TemporaryDirectory() as folder:
+    ...         write_parquet(records, Path(folder, "clips.parquet"))
+    ...         table = parquet.read_table(Path(folder, "clips.parquet"))
+    ...     assert table["name"].to_pylist() == ["a.mp4", "b.mp4"]
     """
     require_pyarrow()
     import pyarrow
