@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 
 def add_options(
-    parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True, others: bool = True
+    parser: argparse.ArgumentParser, default: str | None = None, labels: bool = True, others: bool = True
 ) -> None:
-    """Adds the options from which `model_options.choose` makes a model."""
+    """Adds the options from which `model_options.choose` makes a model.
+
+    Args:
+        parser: the parser of the command.
+        default: what the help says of a command that takes a model where none is given.
+        labels: whether the command has to do with names of classes.
+        others: whether the command takes models other than the paper's.
+    """
     default_text = f" (default: {default})" if default else ""
     of_others = (
         "; of a library that is installed: torchvision:r3d_18, pytorchvideo:slow_r50, timm:resnet18, hf:CLASS|FOLDER, "
@@ -26,7 +33,6 @@ def add_options(
     )
     parser.add_argument(
         "--model",
-        default=default,
         metavar="NAME",
         help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8"
         f"{of_others if others else ''}{default_text}",
@@ -36,14 +42,13 @@ def add_options(
     about = "side of a frame (default: what the model states, else 224)"
     parser.add_argument("--size", type=positive, metavar="PIXELS", help=about)
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda:0 (default: auto, a GPU if there is one)")
-    if weights:
-        parser.add_argument(
-            "--weights",
-            metavar="F",
-            help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
-            "once, verified where the source states a digest, and kept as torch.hub does; without it, weights are "
-            "random",
-        )
+    parser.add_argument(
+        "--weights",
+        metavar="F",
+        help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched once, "
+        "verified where the source states a digest, and kept as torch.hub does; without it, weights are random",
+    )
+    if labels:
         parser.add_argument(
             "--labels",
             type=place,

@@ -8,6 +8,8 @@ from lrp3d.commands import DONE, FAILED, arguments
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
+MODEL = "I3D-R50-f8"  # if none is named
+
 
 def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
@@ -16,9 +18,9 @@ def add_to(commands: arguments.Commands) -> None:
         help="list every operation of a model with its rule, before anything is explained",
         description="List every operation that a model does to a clip, in order, with the rule it gets. "
         "The exit code is 1 if something stands in the way of an explanation.",
-        epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
+        epilog="Example: lrp3d inspect --model my_package.networks:my_model --weights my.pth --frames 16",
     )
-    arguments.add_options(parser, default="I3D-R50-f8", weights=False)
+    arguments.add_options(parser, default=f"that of --weights, else {MODEL}", labels=False)
     arguments.add_rules(parser)
     arguments.add_layout(parser)
     parser.set_defaults(run=run)
@@ -33,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.layout import laid_out
     from lrp3d.transfer import device_of_model
 
+    if options.model is None and options.weights is None:
+        options.model = MODEL
     choice = model_options.choose(options)
     device = device_of_model(choice.model)
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
@@ -44,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
         input_range=choice.input_range,
         layout=options.layout,
     )
-    say(*str(inspection).split("\n"))
+    of_model = [f"{choice.name}, a clip of {choice.frames} frames of {choice.size} pixels; {choice.weights}"]
+    say(*of_model, *(f"note: {note}" for note in choice.notes), *str(inspection).split("\n"))
     rows = [operation._asdict() for operation in inspection]
-    write_results(options, {"model": choice.name, "operations": rows, "problems": inspection.problems})
+    about = {"model": choice.name, "weights": choice.weights, "notes": choice.notes}
+    write_results(options, {**about, "operations": rows, "problems": inspection.problems})
     return FAILED if inspection.problems else DONE

@@ -231,7 +231,7 @@ def weights_of(options: argparse.Namespace) -> Path | None:
         return Path(name)
     if public is not None:
         options.model = options.model or public.model
-        if public.dataset == "Kinetics-400" and options.labels is None:
+        if public.dataset == "Kinetics-400" and getattr(options, "labels", None) is None:
             options.labels = Path("kinetics-400")
     try:
         return fetch_weights(name, progress=sys.stderr.isatty())

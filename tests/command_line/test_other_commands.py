@@ -61,6 +61,18 @@ def test_inspect_lists_every_operation_and_what_stands_in_the_way(run, networks)
     assert "Cannot be explained:" in out
 
 
+def test_inspect_says_what_it_inspects_and_takes_weights(run, folder, networks, converted):
+    code, out, _ = run("inspect", "--weights", "tam.safetensors", "--size", 32)
+    assert code == 0
+    assert out.startswith("TAM2D-R18-f4, a clip of 4 frames of 32 pixels; weights of tam.safetensors\n")
+    wrong = error(run, "inspect", "--model", "networks:Net", "--weights", "source.pth", "--size", 16)
+    assert "source.pth does not fit Net" in wrong
+    code, out, _ = run("inspect", "--model", "networks:Net", "--size", 16, "--json")
+    said = json.loads(out)
+    assert "random, unless it loads some" in said["weights"]
+    assert any("clips of 8 are taken" in note for note in said["notes"])
+
+
 def test_a_failed_conversion_writes_nothing(run, folder):
     torch.save({"layer9.weight": torch.zeros(1)}, "wrong.pth")
     error(run, "convert-checkpoint", "wrong.pth", "out.safetensors", "--model", "I3D-R18-f4")
