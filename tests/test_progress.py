@@ -1,13 +1,15 @@
 """Progress bars say what is being done."""
 
+import time
 from collections import OrderedDict
+from itertools import count
 
 import pytest
 import torch
 from torch import nn
 
 import lrp3d
-from lrp3d.progress import bar
+from lrp3d.progress import bar, told_of_long_runs
 from lrp3d.study.running.progress import Pace
 
 
@@ -28,6 +30,21 @@ def test_a_bar_says_what_is_done_and_with_what(capsys, label):
 def test_a_bar_that_is_not_wanted_is_not_shown(capsys):
     assert list(bar([1, 2], "clip", False)) == [1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_who_listens_is_told_once_how_long_a_run_without_a_bar_will_take(monkeypatch):
+    said, clock = [], count(0, 15)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    with told_of_long_runs(said.append):
+        assert list(bar(range(100), "chunk", False)) == list(range(100))
+        list(bar(range(100), "chunk", False))
+        list(bar(range(2), "clip", False, "checking"))
+    assert said == [
+        "explaining: 1 of 100 chunks took 30 s, so that all of them take about 50 minutes",
+        "checking: 1 of 2 clips took 30 s, so that all of them take about 60 s",
+    ]
+    list(bar(range(100), "chunk", False, "counting"))
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(("name", "label"), [("", "explaining:"), ("shard 1 of 4", "shard 1 of 4:")])

@@ -36,6 +36,7 @@ from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import missing
 from lrp3d.printed import opening, say
+from lrp3d.progress import told_of_long_runs
 from lrp3d.suggestions import did_you_mean
 
 COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint, open)
@@ -78,7 +79,7 @@ def _command(arguments: list[str], options: argparse.Namespace, interrupts: Inte
     options.results = sys.stdout
     options.command_line = shlex.join(["lrp3d", *arguments])
     try:
-        with warnings.catch_warnings(), _quiet(options):
+        with warnings.catch_warnings(), _quiet(options), told_of_long_runs(complain):
             warnings.showwarning = _warn
             return int(options.run(options))
     except Exception as error:

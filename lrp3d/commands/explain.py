@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
     from lrp3d.commands.labels import find_class, label_of
+    from lrp3d.commands.many_frames import say_if_many_frames
     from lrp3d.commands.number_of_classes import check_classes
     from lrp3d.twin.twin import convert
 
@@ -83,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_classes(choice, [] if target is None else [target], options.layout)
+    whole = "a window of fewer --frames takes less" if options.whole else "--whole takes a long video by a window of fewer --frames"
+    say_if_many_frames(choice, whole)
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
     twin = convert(choice.model, options.composite)

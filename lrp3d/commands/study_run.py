@@ -155,6 +155,7 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models, study
     from lrp3d.commands import model_options
     from lrp3d.commands.devices import device_of_process
+    from lrp3d.commands.many_frames import say_if_many_frames
 
     if not options.out.is_dir():  # a study that is there is asked by `check_writable`
         check_folder(options.out, pictures=False)
@@ -165,6 +166,8 @@ def run(options: argparse.Namespace) -> int:
     shard = options.shard or study.Shard.from_environment()
     options.device = device_of_process(options.device, shard.local_rank)
     choice = model_options.choose(options)
+    if shard.rank == 0:
+        say_if_many_frames(choice)
     _check_windows(options.windows, choice)
     clips = _clips(options, choice)
     by_label = options.target == "label"

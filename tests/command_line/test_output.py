@@ -140,6 +140,15 @@ def test_frames_of_dense_sampling_are_a_stride_apart_in_every_command(run, folde
         assert few != every | {"sampling": "dense", "stride": 3}  # other frames, other numbers
 
 
+def test_a_clip_of_very_many_frames_is_said_to_take_long(run, clip, networks, monkeypatch):
+    monkeypatch.setattr("lrp3d.commands.many_frames.MANY", 5)
+    for command, advice in ((("explain",), "--whole takes a long video by a window of fewer"), (("check",), "fewer")):
+        _, _, err = run(*command, clip, *TINY, "--frames", 6)
+        assert err.startswith("lrp3d: 6 frames are many: the matrix has as many rows, so that time grows with the square")
+        assert advice in err
+        assert run(*command, clip, *TINY)[2] == ""
+
+
 def test_what_is_lost_of_a_video_is_said(run, folder, clip):
     code, out, _ = run("explain", clip, *SMALL, "--frames", 8)
     assert code == 0
