@@ -86,5 +86,6 @@ def in_words(seconds: float) -> str:
     """
     for size, unit in ((1, "s"), (60, "minutes"), (3600, "hours")):
         if seconds < 2 * 60 * size:
-            return f"{seconds / size:.0f} {unit}" if seconds / size >= 10 or size == 1 else f"{seconds / size:.1f} {unit}"
+            digits = 0 if size == 1 or seconds >= 10 * size else 1
+            return f"{seconds / size:.{digits}f} {unit}"
     return f"{seconds / 86400:.0f} days"

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from .wording import shown
 
 INSTEAD = (
-    "save its state dict in the program that made it, torch.save(model.state_dict(), PATH), and give that together with "
-    "the model's code"
+    "save its state dict in the program that made it, torch.save(model.state_dict(), PATH), and give that together "
+    "with the model's code"
 )
 _OF_MAIN = re.compile(r"Can't get attribute '([\w.]+)' on <module '(?:[\w.]+\.)?__main__'")
 

@@ -175,5 +175,6 @@ def _not_unpickled(path: Path, error: Exception) -> CheckpointError:
     name = class_of_main(error)
     why = f"{type(error).__name__}: {first_line(error)}" if name is None else why_absent(name)
     if isinstance(error, ImportError):
-        why = f"it needs a module that is not here ({first_line(error)}): run this where it can be imported, or {INSTEAD}"
+        absent = f"it needs a module that is not here ({first_line(error)})"
+        why = f"{absent}: run this where it can be imported, or {INSTEAD}"
     return CheckpointError(f"{_name(path)} cannot be unpickled here: {why}")

@@ -74,7 +74,7 @@ def test_files_of_other_kinds_are_refused_with_what_to_save_instead(tmp_path):
     (tmp_path / "broken.npz").write_text("hello")
     (tmp_path / "frames.h5").write_bytes(b"HDF")
     save_alone = r"is not read: save RGB frames \(t, h, w, 3\) .* alone, with numpy\.save as \.npy"
-    for name, said in (("two", r"\.npz file of 2 arrays \(a, b\), which"), ("broken", r"\.npz file and damaged, which")):
+    for name, said in (("two", r"\.npz file of 2 arrays \(a, b\), which"), ("broken", ".npz file and damaged, which")):
         with pytest.raises(VideoError, match=f"{said} {save_alone}"):
             read_clip(tmp_path / f"{name}.npz")
     with pytest.raises(VideoError, match=save_alone):

@@ -45,8 +45,8 @@ def add_options(
     parser.add_argument(
         "--weights",
         metavar="F",
-        help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched once, "
-        "verified where the source states a digest, and kept as torch.hub does; without it, weights are random",
+        help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
+        "once, verified where the source states a digest, and kept as torch.hub does; without it, weights are random",
     )
     if labels:
         parser.add_argument(

@@ -37,7 +37,7 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table and the verdict."""
     from lrp3d.commands import model_options
-    from lrp3d.commands.many_frames import say_if_many_frames
+    from lrp3d.commands.many_frames import ManyFrames
     from lrp3d.commands.result_pages import Section, page_of
     from lrp3d.commands.terminal import shows_progress
     from lrp3d.faithfulness.checking import check
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_folder(options.out.parent, pictures=False)
     choice = model_options.choose(options)
-    say_if_many_frames(choice)
     videos = listed_videos(options, choice)
     target = one_target(options, videos, choice)
     clips = list(videos.clips(choice))
+    ManyFrames(choice).say()
     result = check(
         choice.model,
         [clip for clip, _ in clips],

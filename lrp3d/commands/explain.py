@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
     from lrp3d.commands.labels import find_class, label_of
-    from lrp3d.commands.many_frames import say_if_many_frames
+    from lrp3d.commands.many_frames import ManyFrames
     from lrp3d.commands.number_of_classes import check_classes
     from lrp3d.twin.twin import convert
 
@@ -84,8 +84,6 @@ def run(options: argparse.Namespace) -> int:
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_classes(choice, [] if target is None else [target], options.layout)
-    whole = "a window of fewer --frames takes less" if options.whole else "--whole takes a long video by a window of fewer --frames"
-    say_if_many_frames(choice, whole)
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
     twin = convert(choice.model, options.composite)
@@ -110,9 +108,11 @@ def run(options: argparse.Namespace) -> int:
     )
     facts = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
     theme = options.theme or "light"
+    many_frames = ManyFrames(choice, "--whole takes a long video by a window of fewer --frames")
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
         clip = one_clip.read(path, choice, settings.sampling, settings.stride)
+        many_frames.say()
         explained = one_clip.explain_clip(clip, last_name(path), choice, twin, target, settings)
         show(*summaries.summary(explained))
         for file in output_folder.write(explained, folder, facts, options.animate, theme) if folder else ():
@@ -127,16 +127,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_combinations(options: argparse.Namespace) -> None:
     """Refuse options that exclude each other, or would change nothing, before a model is made."""
     if not options.whole:
-        arguments.stride_of(options)
-        if options.every:
-            raise UsageError("--every says which frames of a whole video are taken: it goes with --whole")
-    if options.out is None and not options.whole:
-        if options.animate:
-            raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
-        if options.compare:
-            raise UsageError("--compare is for the page: say where to write it with --out DIR")
-        if options.theme:
-            raise UsageError("--theme is for the pictures: say where to write them with --out DIR")
+        _check_clip(options)
     if options.compare and options.against:
         raise UsageError("--compare is with other classes by itself: leave it out, or leave out --against")
     if options.floor and options.against:
@@ -146,6 +137,21 @@ def _check_combinations(options: argparse.Namespace) -> None:
             raise UsageError(f"{name} needs all channels: leave it out, or leave out --where")
     if options.rows_at and options.where:
         raise UsageError("--rows-at and --where both choose what relevance flows through: leave out one of them")
+
+
+def _check_clip(options: argparse.Namespace) -> None:
+    """Refuse options that would change nothing of a single clip."""
+    arguments.stride_of(options)
+    if options.every:
+        raise UsageError("--every says which frames of a whole video are taken: it goes with --whole")
+    if options.out is not None:
+        return
+    if options.animate:
+        raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
+    if options.compare:
+        raise UsageError("--compare is for the page: say where to write it with --out DIR")
+    if options.theme:
+        raise UsageError("--theme is for the pictures: say where to write them with --out DIR")
 
 
 def _foils(classes_given: Sequence[str], choice: ModelChoice, layout: str) -> str | tuple[int, ...] | None:

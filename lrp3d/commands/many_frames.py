@@ -6,13 +6,20 @@ from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.terminal import complain
 
 MANY = 256
-"""Frames from which on a network on a CPU takes minutes, if it is no toy."""
+"""Frames from which on any network but a toy takes minutes on a CPU."""
 
 
-def say_if_many_frames(choice: ModelChoice, advice: str = "fewer --frames take less") -> None:
-    """Say on stderr that the clips have so many frames that this will take long, if they have."""
-    if choice.frames > MANY:
-        complain(
-            f"{choice.frames:,} frames are many: the matrix has as many rows, so that time grows with the square of "
-            f"their number; {advice}"
-        )
+class ManyFrames:
+    """Says once, on stderr, that clips have so many frames that this will take long."""
+
+    def __init__(self, choice: ModelChoice, advice: str = "fewer --frames take less"):
+        self.frames, self.advice, self.said = choice.frames, advice, False
+
+    def say(self) -> None:
+        """Says it, if the clips have so many and it has not been said."""
+        if self.frames > MANY and not self.said:
+            self.said = True
+            complain(
+                f"{self.frames:,} frames are many: the matrix has as many rows, so that time grows with the square of "
+                f"their number; {self.advice}"
+            )

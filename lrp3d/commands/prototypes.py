@@ -51,13 +51,11 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the videos of each channel."""
     from lrp3d.commands import model_options
-    from lrp3d.commands.many_frames import say_if_many_frames
     from lrp3d.commands.result_pages import page_of
 
     if options.out is not None:
         check_folder(options.out.parent, pictures=False)
     choice = model_options.choose(options)
-    say_if_many_frames(choice)
     videos = listed_videos(options, choice)
     found = _find(options, choice, videos)
     without = [str(videos.read[i].path) for i in found.left_out]

@@ -155,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models, study
     from lrp3d.commands import model_options
     from lrp3d.commands.devices import device_of_process
-    from lrp3d.commands.many_frames import say_if_many_frames
+    from lrp3d.commands.many_frames import ManyFrames
 
     if not options.out.is_dir():  # a study that is there is asked by `check_writable`
         check_folder(options.out, pictures=False)
@@ -167,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
     options.device = device_of_process(options.device, shard.local_rank)
     choice = model_options.choose(options)
     if shard.rank == 0:
-        say_if_many_frames(choice)
+        ManyFrames(choice).say()
     _check_windows(options.windows, choice)
     clips = _clips(options, choice)
     by_label = options.target == "label"

@@ -43,7 +43,7 @@ def test_code_that_unpickles_a_module_of_another_program_says_what_to_save_inste
     (folder / "at_import.py").write_text(f"import torch\nnet = {load}\n")
     (folder / "when_made.py").write_text(f"import torch\ndef net(): return {load}\n")
     said = error(run, "explain", clip, "--model", f"{name}.py:net", code=2)
-    assert f"--model {name}.py:net unpickles a file, which fails: it is a whole module, pickled with its class Net" in said
+    assert f"--model {name}.py:net unpickles a file, which fails: it is a whole module, pickled with its class" in said
     assert "torch.save(model.state_dict(), PATH)" in said
 
 

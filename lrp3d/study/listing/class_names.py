@@ -10,6 +10,13 @@ from lrp3d.filenames import extension
 from lrp3d.printed import few, printable
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
+from lrp3d.study.listing.name_marks import (
+    MARKED,
+    numbered_in_front,
+    refuse_other_notations,
+    refuse_tabs,
+    without_dashes,
+)
 from lrp3d.study.listing.packaged import packaged_labels
 from lrp3d.study.listing.texts import (
     MOST_CLASSES,
@@ -136,11 +143,22 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
     lines, notes = _lines_with_names(text)
     if not lines:
         return [], notes
+    refuse_other_notations(lines)
+    lines, more = without_dashes(lines)
+    pairs, more_notes = _by_line_without_marks(lines)
+    refuse_tabs(pairs)
+    return pairs, [*notes, *more, *more_notes]
+
+
+def _by_line_without_marks(lines: list[tuple[int, str]]) -> tuple[Pairs, list[str]]:
+    notes: list[str] = []
     number, title = lines[0]
     below = _below_titles(lines)
     if below is not None:
         return below, [*notes, f"names its columns in line {number} ({title})"]
     pairs = _numbers_beside_names(lines)
+    if pairs is None or all(MARKED.match(name) for _, name in pairs):
+        pairs = numbered_in_front(lines) or pairs
     if pairs is not None and not _separated(lines):
         notes.append(f"is read as ids and names ({title!r} is class {pairs[0][0]}, {unquoted(pairs[0][1])!r})")
     if pairs is None and len(lines) > 2 and not _begins_or_ends_with_number(title):

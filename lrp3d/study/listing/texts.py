@@ -72,6 +72,7 @@ def read_text(path: Path, expected: str) -> str:
         codec = encoding.removesuffix("-sig").upper()
         reason = f"{path.name} is no text in {codec} (byte {error.start} is none of it)"
         raise ValueError(f"{reason}: {expected}, saved as UTF-8") from None
+    text = re.sub(r"(?m)^\ufeff+", "", text)  # of files that were joined
     if "\0" in text:
         raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
     return text

@@ -1,0 +1,1 @@
+from models.absent_classes import *
