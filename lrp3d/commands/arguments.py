@@ -48,6 +48,10 @@ def add_options(
         help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
         "once, verified where the source states a digest, and kept as torch.hub does; without it, weights are random",
     )
+    if labels and others:  # a training draws the shorter side, and a table of rules has no video
+        about = "length to which a video's shorter side is resized before squares of --size are cut (default: what the "
+        about += "model states, else 256 for 224)"
+        parser.add_argument("--short-side", type=positive, metavar="PIXELS", help=about)
     if labels:
         parser.add_argument(
             "--labels",

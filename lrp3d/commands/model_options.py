@@ -16,20 +16,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from lrp3d import models, video
+from lrp3d import models
 from lrp3d.commands import UsageError
 from lrp3d.commands.devices import device_of
 from lrp3d.commands.labels import read_labels
+from lrp3d.commands.pixel_options import pixels_for
 from lrp3d.composites.named import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
 from lrp3d.integrations.networks import source_of
 from lrp3d.models.absent_classes import class_of_main, why_absent
-from lrp3d.models.base import check_statistics
-from lrp3d.models.making import is_number_of_frames, is_size, stored_classes, stored_notes, without_memory
+from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
 from lrp3d.suggestions import did_you_mean
 from lrp3d.video.pixels import black_and_white
@@ -37,8 +36,6 @@ from lrp3d.video.pixels import black_and_white
 SEED = 0
 CLASSES = 400  # of a model without trained weights
 FRAMES = 8  # for a model that takes any number
-SIZE = 224  # for a model that takes any size
-SHORT_SIDE = 256  # of the frames out of which squares of SIZE are cut (paper, App. E)
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
@@ -106,13 +103,10 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     classes = 2 if classes == 1 else classes  # a lone logit has two
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
-    mean, std = _statistics(model)
-    size = options.size or _size(model)
-    said = [] if hasattr(model, "mean") else ["the model states no mean and std: ImageNet's are used"]
+    pixels = pixels_for(model, options)
+    said = [*pixels.notes]
     if not options.frames and not is_number_of_frames(getattr(model, "frames", None)):
         said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
-    if not options.size and not _states_size(model):
-        said.append(f"the model states no size of frames: {SIZE} pixels are taken (--size takes others)")
     said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes, model)]
     return ModelChoice(
         model=_frozen(model.to(device).eval()),
@@ -122,10 +116,10 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         random=origin.random,
         labels=labels,
         frames=_frames(model, options.frames),
-        size=size,
-        short_side=_short_side(model, size),
-        mean=mean,
-        std=std,
+        size=pixels.size,
+        short_side=pixels.short_side,
+        mean=pixels.mean,
+        std=pixels.std,
         notes=(*notes, *said),
         sha256=_hash(weights) if weights is not None else "",
     )
@@ -257,18 +251,6 @@ def _own_names(model: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and deviation with which the model expects pixels to be normalised; one number means all channels."""
-    given = [getattr(model, "mean", video.IMAGENET_MEAN), getattr(model, "std", video.IMAGENET_STD)]
-    values = [value.flatten().tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value for value in given]
-    mean, std = ([value] * 3 if isinstance(value, (int, float)) else value for value in values)
-    try:
-        check_statistics(mean, std)
-    except ValueError as error:
-        raise ValueError(f"the model's normalisation cannot be used: {error}") from error
-    return tuple(mean), tuple(std)
-
-
 def _frames(model: nn.Module, wanted: int | None) -> int:
     frames = getattr(model, "frames", None)
     if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not wanted:
@@ -277,30 +259,6 @@ def _frames(model: nn.Module, wanted: int | None) -> int:
     if wanted and frames and wanted != frames and getattr(model, "fixed_frames", False):
         raise UsageError(f"--frames {wanted}: this model was built for {frames} frames")
     return wanted or frames or FRAMES
-
-
-def _size(model: nn.Module) -> int:
-    size: Any = getattr(model, "size", None)
-    return size if is_size(size) else SIZE
-
-
-def _short_side(model: nn.Module, size: int) -> int:
-    """The length of the shorter side for squares of a size: in proportion to the model's own, else as in the paper."""
-    stated: Any = getattr(model, "short_side", None)
-    if stated is None:
-        return round(size * SHORT_SIDE / SIZE)
-    own = _size(model) if is_size(getattr(model, "size", None)) else size
-    if not is_size(stated) or stated < own:
-        raise ValueError(
-            f"the model states short_side={stated!r}, out of which no frame of {own} pixels can be cut: it is a whole "
-            "number of pixels, and at least the size"
-        )
-    return round(size * int(stated) / own)
-
-
-def _states_size(model: nn.Module) -> bool:
-    """Whether a model says how large its frames are; those of the paper are as large as there, or as in their file."""
-    return isinstance(model, models.VideoModel) or is_size(getattr(model, "size", None))
 
 
 def _build_with_weights(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lrp3d.integrations.processing import of_mmaction
 from lrp3d.integrations.wrappers import PublicNetwork, Segments
-
-CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 
 
 def build(path: str, options: dict[str, Any]) -> PublicNetwork:
@@ -35,13 +34,16 @@ def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     pipeline = config.get("test_pipeline") or config.get("val_pipeline") or []
     shape = next((step.get("input_format") for step in pipeline if step["type"] == "FormatShape"), None)
     images = shape == "NCHW" if shape else "2D" in config.model.type
+    pixels = of_mmaction(pipeline, preprocessor)
     model = Segments(
         network,
         frames=_frames(pipeline, images),
         fixed_frames=images,
-        size=_size(pipeline),
-        mean=_unit_statistics(preprocessor.get("mean")),
-        std=_unit_statistics(preprocessor.get("std")),
+        size=pixels.size or 224,
+        short_side=pixels.short_side,
+        mean=pixels.mean,
+        std=pixels.std,
+        notes=pixels.notes,
     )
     model.images = images
     return model
@@ -51,11 +53,6 @@ def _place(key: str) -> str:
     return "cls_head.num_classes" if key == "num_classes" else key
 
 
-def _unit_statistics(values: Any) -> list[float] | None:
-    """Statistics of pixels between 0 and 255 as those of pixels between 0 and 1."""
-    return None if values is None else [round(float(value) / 255, 9) for value in values]
-
-
 def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:
     """The number of frames of one view of a video, as it is sampled for testing."""
     for step in pipeline:
@@ -63,8 +60,3 @@ def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:
             length = int(step.get("clip_len", 1))
             return length * int(step.get("num_clips", 1)) if images else length
     return None
-
-
-def _size(pipeline: list[Mapping[str, Any]]) -> int:
-    sizes = [step["crop_size"] for step in pipeline if step["type"] in CROPS and "crop_size" in step]
-    return int(sizes[0]) if sizes and isinstance(sizes[0], int) else 224

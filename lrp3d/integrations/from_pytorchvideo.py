@@ -9,6 +9,8 @@ from lrp3d.integrations.networks import built, check_name
 from lrp3d.integrations.wrappers import PublicNetwork, SlowFast
 
 MEAN, STD = (0.45,) * 3, (0.225,) * 3
+USUAL = 256
+"""The shorter side to which the hub's examples resize videos, and the side of the squares that they cut."""
 CLIPS = {
     "slow_r50": (8, 256),
     "c2d_r50": (8, 256),
@@ -35,6 +37,7 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     classes = "head_num_classes" if name.startswith("mvit") else "model_num_class"
     network = built(getattr(hub, name), f"pytorchvideo:{name}", options, num_classes=classes)
     frames, size = CLIPS[name]
+    short_side = size if size == USUAL else None
     kind = SlowFast if name.startswith("slowfast") else PublicNetwork
     fixed = name.startswith("mvit")
-    return kind(network, frames=frames, fixed_frames=fixed, size=size, mean=MEAN, std=STD)
+    return kind(network, frames=frames, fixed_frames=fixed, size=size, short_side=short_side, mean=MEAN, std=STD)

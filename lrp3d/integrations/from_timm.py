@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from lrp3d.integrations.networks import built, check_name
+from lrp3d.integrations.processing import of_timm
 from lrp3d.integrations.wrappers import PerFrame, PublicNetwork
 
 
@@ -15,5 +16,12 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     timm = importlib.import_module("timm")
     check_name(name.partition(".")[0], timm.list_models(), "timm")
     network = built(partial(timm.create_model, name, pretrained=False), f"timm:{name}", options)
-    expected = network.pretrained_cfg
-    return PerFrame(network, size=expected["input_size"][-1], mean=expected["mean"], std=expected["std"])
+    pixels = of_timm(network.pretrained_cfg)
+    return PerFrame(
+        network,
+        size=pixels.size or 224,
+        short_side=pixels.short_side,
+        mean=pixels.mean,
+        std=pixels.std,
+        notes=pixels.notes,
+    )

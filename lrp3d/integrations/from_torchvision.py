@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from lrp3d.integrations.networks import built, check_name
+from lrp3d.integrations.processing import of_torchvision
 from lrp3d.integrations.wrappers import PerFrame, PublicNetwork
 
 FRAMES = {"mvit_v1_b": 16, "mvit_v2_s": 16, "swin3d_b": 32, "swin3d_s": 32, "swin3d_t": 32, "s3d": 32}
@@ -22,14 +23,15 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     kind = PublicNetwork if name in video else PerFrame
     network = built(partial(models.get_model_builder(name), weights=None), f"torchvision:{name}", options)
     public = models.get_model_weights(name).DEFAULT  # the preprocessing of the training; no weights are loaded
-    transform = public.transforms()
+    pixels = of_torchvision(public.transforms())
     return kind(
         network,
         frames=FRAMES.get(name, USUAL) if name in video else None,
         fixed_frames=name.startswith("mvit"),
-        size=int(transform.crop_size[-1]),
-        mean=transform.mean,
-        std=transform.std,
+        size=pixels.size or 224,
+        short_side=pixels.short_side,
+        mean=pixels.mean,
+        std=pixels.std,
         classes=public.meta.get("categories", ()),
-        notes=NOTES.get(name, ()),
+        notes=(*NOTES.get(name, ()), *pixels.notes),
     )

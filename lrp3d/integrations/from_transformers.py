@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.integrations.networks import check_name
+from lrp3d.integrations.processing import of_transformers
 from lrp3d.integrations.wrappers import PerFrame, PublicNetwork, TimeFirst
 from lrp3d.printed import listed, opening
 
@@ -76,14 +77,20 @@ def _with_changes(config: Any, name: str, options: dict[str, Any]) -> Any:
 
 def _preprocessing(place: str) -> dict[str, Any]:
     """The settings for pixels that are stored beside the weights; empty if there are none."""
-    file = Path(place) / "preprocessor_config.json"
-    read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    files = [Path(place) / name for name in ("video_preprocessor_config.json", "preprocessor_config.json")]
+    file = next((file for file in files if file.is_file()), None)
+    read: dict[str, Any] = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
     return read
 
 
 def _wrap(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
     size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
-    statistics = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
+    size = size if isinstance(size, int) else size[-1]
+    usual = NORMALISED.get(name.removesuffix(VIDEO))
+    stated = of_transformers(pixels, size)
+    mean, std, notes = stated.mean, stated.std, stated.notes
+    if usual and (mean is None or std is None):
+        (mean, std), notes = usual, (*notes, f"nothing states mean and std: those usual for {name} are used")
     names = [config.id2label[number] for number in sorted(config.id2label)]
     video = name.endswith(VIDEO)
     frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None) if video else None
@@ -91,9 +98,11 @@ def _wrap(network: Any, name: str, config: Any, pixels: dict[str, Any], weights:
         network,
         frames=frames,
         fixed_frames=frames is not None,
-        size=size if isinstance(size, int) else size[-1],
-        mean=pixels.get("image_mean", statistics[0]),
-        std=pixels.get("image_std", statistics[1]),
+        size=size,
+        short_side=stated.short_side,
+        mean=mean,
+        std=std,
+        notes=notes,
         classes=() if names[:1] == ["LABEL_0"] else names,
         weights=weights,
     )

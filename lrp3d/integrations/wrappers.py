@@ -20,6 +20,7 @@ class PublicNetwork(nn.Module):
         network: the library's own module, which the library's checkpoints fit.
         frames: the number of frames of the clips for which it was made; None for any number.
         size: the side of a frame in pixels.
+        short_side: the length to which the shorter side of a video is resized before the frame is cut; None if unknown.
         mean, std: the numbers with which pixels between 0 and 1 are normalised; None if unknown.
         fixed_frames: whether it takes only this number of frames.
         classes: the names of the classes of the library's own weights.
@@ -41,6 +42,7 @@ class PublicNetwork(nn.Module):
         *,
         frames: int | None = None,
         size: int = 224,
+        short_side: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         fixed_frames: bool = False,
@@ -53,6 +55,7 @@ class PublicNetwork(nn.Module):
         self.frames: int | None = frames
         self.fixed_frames: bool = fixed_frames
         self.size: int = size
+        self.short_side: int | None = short_side
         if mean is not None and std is not None:
             self.mean, self.std = tuple(mean), tuple(std)
         self.class_names: tuple[str, ...] = tuple(classes)

@@ -1,5 +1,6 @@
 from models import *
 
+from . import absent_classes as absent_classes
 from . import base as base
 from . import blocks as blocks
 from . import checkpoints as checkpoints

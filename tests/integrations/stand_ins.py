@@ -28,7 +28,7 @@ class Images(nn.Module):
 
     def __init__(self, classes=3):
         super().__init__()
-        self.pretrained_cfg = {"input_size": (3, 16, 16), "mean": MEAN, "std": STD}
+        self.pretrained_cfg = {"input_size": (3, 16, 16), "crop_pct": 0.8, "mean": MEAN, "std": STD}
         self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)
 
     def forward(self, images):
@@ -104,6 +104,7 @@ CONFIG = """
 model = dict(type="Recognizer2D", cls_head=dict(num_classes=3),
              data_preprocessor=dict(mean=[102.0, 127.5, 153.0], std=[51.0, 63.75, 76.5]))
 test_pipeline = [dict(type="SampleFrames", clip_len=1, num_clips=4),
+                 dict(type="Resize", scale=(-1, 20)),
                  dict(type="CenterCrop", crop_size=16), dict(type="FormatShape", input_format="NCHW")]
 """
 
@@ -129,7 +130,8 @@ def _module(name, **names):
 def install(monkeypatch):
     """Put all of them where they would be imported from."""
     public = SimpleNamespace(
-        transforms=lambda: SimpleNamespace(crop_size=[16], mean=MEAN, std=STD), meta={"categories": ["a", "b", "c"]}
+        transforms=lambda: SimpleNamespace(crop_size=[16], resize_size=[20, 26], mean=MEAN, std=STD),
+        meta={"categories": ["a", "b", "c"]},
     )
     video = _module("torchvision.models.video")
     models = _module(

@@ -56,6 +56,7 @@ def test_a_network_of_a_library_says_of_a_clip_what_it_says_in_its_own_layout(li
 def test_what_a_library_says_of_its_input_is_known(libraries, name):
     made = network(name)
     assert (made.size, made.mean, made.std) == (16, pytest.approx(stand_ins.MEAN), pytest.approx(stand_ins.STD))
+    assert made.short_side == 20
     assert made.frames == {"torchvision:clips_18": 16, "timm:images": None, "mmaction:tsn.py": 4}[name]
 
 
@@ -65,7 +66,8 @@ def test_on_the_command_line_frames_and_size_are_the_networks_and_weights_are_sa
     assert code == 0
     assert said["weights"].startswith("random weights (seed 0)")
     with pytest.warns(lrp3d.video.ClipWarning):  # 8 frames are repeated
-        clip = lrp3d.video.read_clip("clip.npy", 16, size=16, short_side=18, mean=stand_ins.MEAN, std=stand_ins.STD)
+        clip = lrp3d.video.read_clip("clip.npy", 16, size=16, short_side=20, mean=stand_ins.MEAN, std=stand_ins.STD)
+    assert "torchvision resizes frames to 26 x 20 pixels whatever their proportions, which are kept here" in out
     torch.manual_seed(0)
     expected = network("torchvision:clips_18")(clip.tensor)[0]
     assert said["clips"][0]["target"]["logit"] == pytest.approx(expected.max().item(), rel=1e-5)
