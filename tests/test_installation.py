@@ -5,6 +5,7 @@ import contextlib
 import os
 import fnmatch
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,20 @@ def test_a_checkout_on_the_import_path_finds_its_models(tmp_path):
     packages = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if "site-packages" in entry)])
     assert python("-S", "-c", say, folder=tmp_path, PYTHONPATH=packages) == expected
     assert python("-c", say, folder=ROOT, PYTHONPATH="") == expected
+
+
+@in_a_checkout
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(("version", "code"), [((3, 10), 2), ((3, 11), 0)])
+def test_lint_and_docs_say_which_python_they_need(tmp_path, version, code):
+    fake = tmp_path / "python"
+    program = f"import sys; sys.version_info = {version}; exec(sys.argv[-1])"
+    fake.write_text(f'#!/bin/sh\n{sys.executable} -c "{program}" "$2"\n')
+    fake.chmod(0o755)
+    asked = ["make", "newer-python", f"PYTHON={fake}", f"VENV={tmp_path / 'none'}"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert ("make lint and make docs need Python 3.11 or later" in done.stderr) == bool(code)
 
 
 def test_a_models_package_of_the_users_own_is_not_taken_for_ours(tmp_path):
