@@ -73,14 +73,19 @@ def test_files_of_other_kinds_are_refused_with_what_to_save_instead(tmp_path):
     np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
     (tmp_path / "broken.npz").write_text("hello")
     (tmp_path / "frames.h5").write_bytes(b"HDF")
-    save_alone = r"is not read: save RGB frames \(t, h, w, 3\) .* alone, with numpy\.save as \.npy"
-    for name, said in (("two", r"\.npz file of 2 arrays \(a, b\), which"), ("broken", ".npz file and damaged, which")):
-        with pytest.raises(VideoError, match=f"{said} {save_alone}"):
-            read_clip(tmp_path / f"{name}.npz")
-    with pytest.raises(VideoError, match=save_alone):
-        read_clip(tmp_path / "frames.h5")
+    save_alone = (
+        r"and these are not read: save the frames alone, with numpy\.save as \.npy, .*; they are RGB frames \(t,"
+    )
+    kinds = {
+        "two.npz": r"a \.npz file of 2 arrays \(a, b\)",
+        "broken.npz": "a damaged .npz file",
+        "frames.h5": "a .h5 file",
+    }
+    for name, kind in kinds.items():
+        with pytest.raises(VideoError, match=f"{name} is {kind}, {save_alone}"):
+            read_clip(tmp_path / name)
     torch.save({}, tmp_path / "none.pt")
-    with pytest.raises(VideoError, match=r"none\.pt holds no tensors, and a clip is one; save RGB frames"):
+    with pytest.raises(VideoError, match=r"none\.pt holds no tensors, and a clip is one; save the frames alone, RGB"):
         read_clip(tmp_path / "none.pt")
 
 

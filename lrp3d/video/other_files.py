@@ -27,19 +27,22 @@ def refuse_other_arrays(path: Path) -> None:
     kind = extension(path)
     if kind not in ARRAYS:
         return
+    what = _archive(path) if kind == ".npz" else f"a {kind} file"
     raise VideoError(
-        f"{path.name} is a {kind} file{_names_in(path) if kind == '.npz' else ''}, which is not read: save {FORM} "
-        f"alone, with numpy.save as .npy, torch.save as .pt, or as .safetensors"
+        f"{path.name} is {what}, and these are not read: save the frames alone, with numpy.save as .npy, torch.save as "
+        f".pt, or as .safetensors; they are {FORM}"
     )
 
 
-def _names_in(path: Path) -> str:
+def _archive(path: Path) -> str:
+    """A file of several arrays, with their names."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile):
-        return " and damaged"
-    return f" of {len(names)} array{'' if len(names) == 1 else 's'} ({few(names, 8)})" if names else " without an array"
+        return "a damaged .npz file"
+    count = "1 array" if len(names) == 1 else f"{len(names)} arrays"
+    return f"a .npz file of {count} ({few(names, 8)})" if names else "a .npz file without an array"
 
 
 def text_instead(file: BinaryIO, path: Path) -> str | None:
@@ -50,4 +53,4 @@ def text_instead(file: BinaryIO, path: Path) -> str | None:
     if not first or "\0" in text or len(text.encode()) < len(first) - 3:  # a character may be cut at the end
         return None
     listed = "; lrp3d study run explains the videos of a list" if extension(path) in TEXTS else ""
-    return f"it is a text, and a video is a file of FFmpeg's formats, a folder of images or a tensor file{listed}"
+    return f"it is a text, and a video is a file that FFmpeg can read, a folder of images, or a tensor file{listed}"

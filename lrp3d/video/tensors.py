@@ -115,7 +115,7 @@ def _load_torch(path: Path) -> Tensor:
         stored = tensors[_single_name(list(tensors), path.name)]
     if not isinstance(stored, Tensor):
         kind = with_article(type(stored).__name__)
-        raise VideoError(f"{path.name} holds {kind}, not a tensor: save {FORM}, alone")
+        raise VideoError(f"{path.name} holds {kind}, not a tensor: save the frames alone; they are {FORM}")
     return stored
 
 
@@ -129,7 +129,9 @@ def _slice(stored: Any, index: int) -> Tensor:
 def _single_name(names: list[str], file: str) -> str:
     if len(names) != 1:
         which = f": {few(names, 8)}" if names else ""
-        raise VideoError(f"{file} holds {len(names) or 'no'} tensors, and a clip is one{which}; save {FORM}, alone")
+        raise VideoError(
+            f"{file} holds {len(names) or 'no'} tensors, and a clip is one{which}; save the frames alone, {FORM}"
+        )
     return names[0]
 
 
