@@ -217,6 +217,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_frames_moved.py",
         "tests/test_temporal.py",
     ),
+    "lrp3d/operations/added_up.py": ("tests/test_frames_added_up.py",),
     "lrp3d/propagation/frames_of_weights.py": ("tests/test_frames_queries.py",),
     "lrp3d/propagation/layer_rows.py": ("tests/test_rows_at.py", "tests/test_simulated.py"),
     "lrp3d/propagation/rows_advice.py": ("tests/test_rows_at.py",),

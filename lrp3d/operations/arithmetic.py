@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
-from lrp3d.operations import by_hand
+from lrp3d.operations import added_up, by_hand
 from lrp3d.operations.activation import where
 from lrp3d.operations.blocks import (
     Operand,
@@ -57,27 +57,28 @@ def _add(a: Any, b: Any) -> Tensor:
 
 def _sum(a: Any, b: Any) -> Tensor:
     tracer = active_tracer()
-    output = a + b
     if is_constant(a) or is_constant(b):
         signal, constant = (b, a) if is_constant(a) else (a, b)
         incoming = tracer.signals[signal]
         nonnegative = both_nonnegative(a, b)
         if incoming.lowest is not None and isinstance(constant, (int, float)):
             nonnegative = nonnegative or incoming.lowest + constant >= 0
-        if isinstance(constant, (int, float)) and constant == 0:  # as Python's own sum begins
-            return passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
+        is_zero = constant == 0 if isinstance(constant, (int, float)) else tracer.first_states.are_zeros(constant)
+        if is_zero and (a + b).shape == signal.shape:  # as Python's own sum begins, or one in a loop
+            started = passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
+            return added_up.added_to_zero(signal, started)
         # A rule of the composite may know the constant as a bias, which takes its part.
         is_bias = tracer.rule_for(torch.add) is not None and not by_hand.moves_to_zero(signal, constant)
         if incoming.low is None and not isinstance(constant, Tensor) and not is_bias:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
+        output = a + b
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, tensor_of(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
         outgoing = tracer.signals[result]
         # One number for each channel is a bias or a batch norm of the model's own, and no part of a hard sigmoid.
         outgoing.weighs, outgoing.shifted = incoming.weighs, not isinstance(constant, Tensor) or constant.numel() == 1
         return result
-    summands = [Operand(x, Broadcast(output.shape)) for x in (a, b)]
-    return shares(output, summands, nonnegative=both_nonnegative(a, b))
+    return added_up.sum_of(a, b)
 
 
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])

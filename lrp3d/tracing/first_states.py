@@ -39,6 +39,11 @@ class FirstStates:
         state = self._of(x)
         return state is not None and state.is_made
 
+    def are_zeros(self, x: Any) -> bool:
+        """Whether the forward made this constant as zeros, and nothing was written to it since."""
+        state = self._of(x)
+        return state is not None and not state.is_made
+
     def _of(self, x: Any) -> _State | None:
         state = self._states.get(x) if isinstance(x, Tensor) and not x.is_inference() else None
         return state if state is not None and state.version == x._version else None

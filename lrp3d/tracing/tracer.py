@@ -116,7 +116,9 @@ class Tracer(Recorder, TorchFunctionMode):
                 return value
             if not shared.read.repeats and not shared.written.repeats:
                 with torch.enable_grad(), self._outside_layers():  # not a part of the layer that reads the value
-                    return cast(Tensor, self._perform(handler_of(overwritten), (value, write.value, shared), {}))
+                    return cast(
+                        Tensor, self.perform_on_values(handler_of(overwritten), (value, write.value, shared), {})
+                    )
         signals = [x for x in (value, write.value) if self.is_signal(x)]
         if not signals:
             raise UnsupportedOperation([f"{self.place} (in-place): {STALE}"])
@@ -295,7 +297,7 @@ class Tracer(Recorder, TorchFunctionMode):
         before = len(self._current_values)
         self._current_values += [(x, value) for x, value in pairs if x is not value]
         try:
-            out = self._perform(handler, values[0], values[1], func)
+            out = self.perform_on_values(handler, values[0], values[1], func)
             if self._replacement is not None and out is self._replacement[0]:
                 out = self._replacement[1]
         finally:
@@ -306,7 +308,7 @@ class Tracer(Recorder, TorchFunctionMode):
         self.first_states.note(func or handler, values[0], values[1], out)
         return out
 
-    def _perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
+    def perform_on_values(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """The same, for arguments that have their current values."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
@@ -321,7 +323,7 @@ class Tracer(Recorder, TorchFunctionMode):
             if kwargs.get("out") is not None:  # torch would write into a tensor that the caller made
                 kwargs = dict(kwargs)
                 target = kwargs.pop("out")
-                return self._write(target, self._perform(handler, args, kwargs, func))
+                return self._write(target, self.perform_on_values(handler, args, kwargs, func))
             with self._performing(handler, func):
                 if handler is None:
                     out = self._run_unregistered(func, args, kwargs, signals)
@@ -414,7 +416,7 @@ class Tracer(Recorder, TorchFunctionMode):
             self._scopes.append(call.scope)
         try:
             with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
-                return self._perform(call.handler, args, kwargs, call.func)
+                return self.perform_on_values(call.handler, args, kwargs, call.func)
         finally:
             if call.scope is not None:
                 self._scopes.pop()
