@@ -126,6 +126,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_products.py",
     ),
     "lrp3d/operations/einstein_sums.py": (
+        "tests/operations/test_inner_products.py",
         "tests/operations/test_sums.py",
         "tests/operations/test_what_weighs.py",
         "tests/operations/test_products.py",

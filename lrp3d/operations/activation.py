@@ -28,8 +28,8 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
 
         lowest = float(function(torch.tensor(-torch.inf, device="cpu"))) if name in SATURATED_BELOW else None
         output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
-        if name in BETWEEN_MINUS_ONE_AND_ONE:
-            by_hand.bounded(output, (-1.0, 1.0))
+        if name in BOUNDED:
+            by_hand.bounded(output, BOUNDED[name])
         return active_tracer().note_probabilities(output, input) if name == "sigmoid" else output
 
     properties.setdefault("gate", False)
@@ -39,8 +39,8 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
 
 SATURATED_BELOW = ("elu", "selu", "celu", "tanh", "erf")
 """Activations that rise from a lowest value, as in the kernel `elu(x) + 1`."""
-BETWEEN_MINUS_ONE_AND_ONE = ("tanh", "erf", "softsign")
-"""Activations that rise from -1 to 1, and with one added and halved are gates."""
+BOUNDED = {**dict.fromkeys(("tanh", "erf", "softsign"), (-1.0, 1.0)), "erfc": (0.0, 2.0)}
+"""Activations between two numbers, which are gates once they are moved and scaled to lie between 0 and 1."""
 
 # Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)
@@ -61,8 +61,10 @@ _register("tanhshrink", nn.Tanhshrink)
 _register("threshold", nn.Threshold)
 _register("prelu", nn.PReLU)
 _register("logsigmoid", nn.LogSigmoid)
-for _name in ("erf", "log1p", "expm1", "sin", "asinh"):
+for _name in ("log1p", "expm1", "sin", "asinh"):
     _register(_name, None)
+_register("erf", None, torch.special.erf)
+_register("erfc", None, torch.special.erfc, nonnegative=True)
 _register("sigmoid", nn.Sigmoid, torch.special.expit, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, LinearMap
+from lrp3d.operations.arithmetic import sum
 from lrp3d.operations.blocks import Operand, is_constant, rearranged, shares
 from lrp3d.operations.products import all_alike, contraction, mul, summed_over
 from lrp3d.registry import active_tracer, register_operation
@@ -76,6 +77,27 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         right[other] = left[axis]
     kept = [x for i, x in enumerate(left) if i not in of_a] + [x for i, x in enumerate(right) if i not in of_b]
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)
+
+
+@register_operation([torch.inner, Tensor.inner, torch.dot, Tensor.dot])
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """`torch.inner`: sums of products over the last axes of both; with a single value it is a product."""
+    if not input.dim() or not other.dim():
+        return mul(input, other)
+    return tensordot(input, other, ([input.dim() - 1], [other.dim() - 1]))
+
+
+@register_operation(torch.linalg.vecdot)
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """`torch.linalg.vecdot`: products that are summed over one axis, as a forward writes them."""
+    total: Tensor = sum(mul(x, y), dim)
+    return total
+
+
+@register_operation([torch.outer, Tensor.outer, torch.ger, Tensor.ger])
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """`torch.outer`: the product of every value of one vector with every value of another."""
+    return einsum("i,j->ij", input, vec2)
 
 
 def _elementwise(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
