@@ -114,6 +114,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/operations/test_what_weighs.py",
     ),
     "lrp3d/operations/convolution.py": (
+        "tests/operations/test_bilinear.py",
         "tests/operations/test_argument_names.py",
         "tests/operations/test_functions.py",
         "tests/operations/test_products.py",

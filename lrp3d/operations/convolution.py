@@ -137,3 +137,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     output = matmul.linear_as_the_model(input, weight, bias)
     bias = None if bias is None else bias.detach()
     return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)
+
+
+@register_operation(F.bilinear)
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.bilinear`: a fully connected layer of all products of a value of one signal and a value of the other."""
+    left = rearranged(lambda x: x.unsqueeze(-1), input1)
+    pairs = products.mul(left, rearranged(lambda x: x.unsqueeze(-2), input2))
+    return linear(rearranged(lambda x: x.flatten(-2), pairs), weight.flatten(1), bias)
