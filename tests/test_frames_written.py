@@ -252,11 +252,12 @@ def test_the_reason_of_a_refusal_names_what_is_not_linear_and_claims_no_average_
     assert "comes from all time steps" not in str(refused.value)
 
 
-class LastSumOfMaps(Written):
-    """Frames are summed in a way that nobody knows, and places are averaged afterwards."""
+class SumOfUnlikeFrames(Written):
+    """Frames are added one by one, but not all as they are, and places are averaged afterwards."""
 
     def head(self, x):
-        return self.fc(x.cumsum(2)[:, :, -1].mean((2, 3)) / x.shape[2])
+        unlike = [frame if i % 2 else frame * 1.5 for i, frame in enumerate(x.unbind(2))]
+        return self.fc(sum(unlike).mean((2, 3)) / x.shape[2])
 
 
 class LastOfASum(Written):
@@ -278,7 +279,7 @@ class OtherClips(Written):
     ("net", "reason"),
     [
         (
-            LastSumOfMaps,
+            SumOfUnlikeFrames,
             "'mean' averages 4 entries that all come from the same time steps, so that none of them is a frame",
         ),
         (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum, pools, and"),

@@ -23,21 +23,6 @@ def _computes(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., A
     return register
 
 
-@_computes(torch.inner, Tensor.inner)
-def inner(input: Tensor, other: Tensor) -> Tensor:
-    """`torch.inner`: products of all vectors along the last axes."""
-    if not input.dim() or not other.dim():
-        return input * other
-    rows = other.reshape(-1, other.shape[-1])
-    return (input @ rows.mT).reshape(input.shape[:-1] + other.shape[:-1])
-
-
-@_computes(torch.outer, Tensor.outer, torch.ger, Tensor.ger)
-def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """`torch.outer`: every value of one vector times every value of another."""
-    return input.unsqueeze(1) * vec2.unsqueeze(0)
-
-
 @_computes(torch.kron, Tensor.kron)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """`torch.kron`: every value of one tensor times another tensor, side by side."""
@@ -47,20 +32,6 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     spread = input.reshape([size for of_input in left for size in (of_input, 1)])
     repeated = other.reshape([size for of_other in right for size in (1, of_other)])
     return (spread * repeated).reshape([i * o for i, o in zip(left, right, strict=True)])
-
-
-@_computes(torch.nn.functional.bilinear)
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.bilinear`: `x1 W_k x2 + b_k` for every output k."""
-    product = torch.einsum("...i,kij,...j->...k", input1, weight, input2)
-    return product if bias is None else product + bias
-
-
-@_computes(torch.erfc, Tensor.erfc, torch.special.erfc)
-def erfc(input: Tensor) -> Tensor:
-    """`torch.erfc`: what the error function lacks of one."""
-    one_less: Tensor = 1 - torch.erf(input)
-    return one_less
 
 
 @_computes(torch.cdist)

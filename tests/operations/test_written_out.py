@@ -6,13 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from forwards import D, Net, clip, close, twin_relevance
-from torch import nn
 
 import lrp3d
 from lrp3d.rules import Epsilon, Share, Term
 
 W = torch.randn(5, 4, dtype=D, generator=torch.Generator().manual_seed(5))
-KERNEL = torch.randn(3, 4, 4, dtype=D, generator=torch.Generator().manual_seed(6))
 OTHER = torch.randn(4, dtype=D, generator=torch.Generator().manual_seed(7))
 EYE = torch.eye(4, dtype=D)
 TIMES = torch.tensor([0.0, 1.0, 3.0, 4.0], dtype=D)
@@ -27,14 +25,6 @@ CASES = {
     "outer of signals": (lambda x: x[0].outer(x[1]), lambda x: x[0][:, None] * x[1]),
     "kron": (lambda x: torch.kron(x, W), lambda x: torch.einsum("ij,kl->ikjl", x, W).reshape(15, 16)),
     "kron of a vector": (lambda x: torch.kron(x, OTHER), lambda x: (x[..., None] * OTHER).flatten(1)),
-    "bilinear with a constant": (
-        lambda x: F.bilinear(x, OTHER.expand(3, 4), KERNEL, W[:3, 0]),
-        lambda x: x @ (KERNEL @ OTHER).mT + W[:3, 0],
-    ),
-    "bilinear after a constant": (
-        lambda x: F.bilinear(OTHER.expand(3, 4), x, KERNEL),
-        lambda x: x @ torch.einsum("i,kij->jk", OTHER, KERNEL),
-    ),
     "erfc": (lambda x: torch.erfc(x), lambda x: 1 - torch.erf(x)),
     "gelu": (lambda x: x * (-x / math.sqrt(2)).erfc() / 2, F.gelu),
     "gelu of an error function": (lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))), F.gelu),
@@ -82,25 +72,17 @@ def test_a_function_has_the_relevance_of_what_it_is_made_of(case, composite):
     close(found, twin_relevance(Net(by_hand), x, r, composite)[2])
 
 
-def test_a_bilinear_layer_of_two_signals_is_explained():
-    torch.manual_seed(0)
-    layer = nn.Bilinear(4, 4, 3, bias=False, dtype=D)
-    output, r, found = twin_relevance(Net(lambda net, x: net.layer(x, x.flip(1)), layer=layer), clip(3, 4) + 2)
-    assert found.any()
-    torch.testing.assert_close(found.sum(), r[output != 0].sum())
-
-
 def test_a_handler_of_ones_own_comes_before_what_a_function_is_made_of():
     class Doubled(lrp3d.rules.Rule):
         def shares(self, x, w, bias):
             return [Share(2.0, [Term(x.value, w.value)])]
 
-    @lrp3d.register_operation(torch.inner)
-    def inner(input, other):
-        return lrp3d.operations.bilinear_in(torch.inner, input, other)
+    @lrp3d.register_operation(torch.kron)
+    def kron(input, other):
+        return lrp3d.operations.bilinear_in(torch.kron, input, other)
 
     x = clip(3, 4) + 2
-    model = Net(lambda x: torch.inner(x, W))
-    _, r, twice = twin_relevance(model, x, None, lrp3d.Composite(operations={torch.inner: Doubled()}))
-    once = twin_relevance(model, x, r, lrp3d.Composite(operations={torch.inner: Epsilon(0.0)}))[2]
+    model = Net(lambda x: torch.kron(x, W))
+    _, r, twice = twin_relevance(model, x, None, lrp3d.Composite(operations={torch.kron: Doubled()}))
+    once = twin_relevance(model, x, r, lrp3d.Composite(operations={torch.kron: Epsilon(0.0)}))[2]
     close(twice, 2 * once)
