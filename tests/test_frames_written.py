@@ -282,7 +282,7 @@ class OtherClips(Written):
             SumOfUnlikeFrames,
             "'mean' averages 4 entries that all come from the same time steps, so that none of them is a frame",
         ),
-        (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum, pools, and"),
+        (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum"),
         (OtherClips, r"between 'sub' \(sub\), which takes off a mean, and the logits"),
     ],
 )

@@ -180,8 +180,8 @@ def _not_linear(step: Step, mixed: str) -> str:
     return (
         f"lrp3d finds no average over time between '{step.name}' ({step.operation}), {why}, and the logits: frames are "
         "pooled before it, or a class token, the last state or a maximum stands for the whole clip, or the average is "
-        "written in a way that lrp3d does not know; it knows mean, sum, pools, and attention of queries that come "
-        "from no single frame, along the axis of time"
+        "written in a way that lrp3d does not know; it knows mean, sum (also of one frame after another, in a loop), "
+        "pools, and attention of queries that come from no single frame, along the axis of time"
     )
 
 
