@@ -71,12 +71,25 @@ def _kind(x: Tensor) -> Any:
     """What tensors that are alike have in common; None of a tensor that is like no other."""
     node: Node = x.grad_fn
     moves: list[str] = []
-    while node is not None and (step := step_of(node)) is None and edges_below(node):
-        if node.name().startswith(PARTS):
-            return (*moves, edges_below(node)[0])
+    while _is_move(node) and not _is_part(node):
         if not node.name().startswith(COPIES):
             moves.append(node.name())
         node = edges_below(node)[0][0]
-    if node is None or step is None:
+    whole = None
+    while _is_move(node) and _is_part(node):  # one index may be several nodes
+        whole = edges_below(node)[0]
+        node = whole[0]
+    if whole is not None:
+        return *moves, whole
+    if (step := step_of(node)) is None:
         return None
     return *moves, step.operation, id(step.layer) if step.layer is not None else step.name.rpartition(".")[0]
+
+
+def _is_move(node: Node) -> bool:
+    return node is not None and step_of(node) is None and bool(edges_below(node))
+
+
+def _is_part(node: Node) -> bool:
+    taken: bool = node.name().startswith(PARTS)
+    return taken
