@@ -249,7 +249,9 @@ def _others(
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
             if index == target and contrastive == options.contrastive:
                 continue
-            comparison = explain_tensor(index, temporal=True, contrastive=contrastive, motion=False)
+            with warnings.catch_warnings():  # what rows at a layer leave out is said once, of what is explained
+                warnings.filterwarnings("ignore", "only .* flows through time steps")
+                comparison = explain_tensor(index, temporal=True, contrastive=contrastive, motion=False)
             comparison = comparison.at_sigma(options.share)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)
