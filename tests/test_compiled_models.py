@@ -109,3 +109,22 @@ def test_after_explanations_in_several_threads_compiled_code_is_compiled_again()
 
     torch.compile(lambda x: x.relu() * 3, backend=backend)(CLIP)
     assert compiled
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("static", [False, True])
+def test_quantised_models_are_refused_with_the_layers_that_are(static):
+    quantisation = torch.ao.quantization
+    model = nn.Sequential(quantisation.QuantStub(), nn.Conv3d(3, 4, 3), nn.Flatten(), nn.Linear(4, 2)).eval()
+    model.append(quantisation.DeQuantStub())
+    clip = torch.rand(1, 3, 3, 3, 3)
+    if static:
+        model.qconfig = quantisation.get_default_qconfig("x86")
+        prepared = quantisation.prepare(model)
+        prepared(clip)
+        quantised, names = quantisation.convert(prepared), "0, 1, 3"
+    else:
+        quantised, names = quantisation.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8), "3"
+    said = rf"the model: has quantised layers \({names}(, 4)?\), which compute with integers; pass the module"
+    with pytest.raises(lrp3d.UnsupportedOperation, match=said):
+        lrp3d.explain(quantised, clip, 0)

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
 from lrp3d.forks import renewed_in_children
+from lrp3d.printed import few
 from lrp3d.twin.swapping import inside_compiled
 
 EXPECTED = "model must be a torch.nn.Module, got "
@@ -119,9 +120,17 @@ WRAP = "write it as the forward of a module that holds the networks it calls"
 
 
 def programs_in(model: nn.Module) -> list[str]:
-    """One line for each program of torch.jit or torch.export in a model, which nothing can look into."""
+    """One line for each program of torch.jit or torch.export in a model, which nothing can look into.
+
+    Layers that were quantised have one line together.
+    """
+    quantised = [name for name, module in model.named_modules() if _is_quantised(module)]
     lines: list[str] = []
     above: list[str] = []
+    if quantised:
+        layers = [name for name in quantised if not any(name.startswith(f"{outer}.") for outer in quantised)]
+        what = f"has quantised layers ({few(layers, 4)}), which compute with integers"
+        lines.append(f"the model: {what}; {_ITS_MODULE}")
     for name, module in model.named_modules():
         if any(name.startswith(outer) for outer in above):
             continue
@@ -137,6 +146,12 @@ def programs_in(model: nn.Module) -> list[str]:
 
 
 _ITS_MODULE = "pass the module that it was made from"
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    kind = type(module)
+    of_torch = kind.__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized"))
+    return of_torch and kind.__name__ != "FloatFunctional"  # which stands in models that may be quantised later
 
 
 def _is_exported(module: nn.Module) -> bool:
