@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from temporal_reference import VideoNet, check_rows
+from temporal_reference import VideoNet, check_rows, clips, make
 from torch import nn
+
+import lrp3d
 
 
 class Weighted(VideoNet):
@@ -113,7 +115,75 @@ class Query(Weighted):
         return self.fc(x.shape[1] * (weights * values)[:, :, i].flatten(1))
 
 
-NETS = [Weighted, Batched, Einstein, EinsteinWithOneQuery, OfBothSigns, Logits, LogitsByEinsum, Places, PlacesByEinsum]
+class Divided(Weighted):
+    """Weights that are divided by their sum once the frames are summed."""
+
+    def weights(self, features):
+        return self.score(features).sigmoid()
+
+    def pooled(self, weights, features):
+        return (weights * features).sum(1) / weights.sum(1)
+
+    def frame(self, clip, i):
+        features = self.features(self.trunk(clip))
+        weights = self.weights(features)
+        return self.fc(features.shape[1] * (weights * features)[:, i] / weights.sum(1))
+
+
+class DividedExponentials(Divided):
+    """A softmax that is written out and divided by its sum last, which may not be zero."""
+
+    def weights(self, features):
+        return self.score(features).exp()
+
+    def pooled(self, weights, features):
+        return (weights.mT @ features).squeeze(1) / weights.sum(1).clamp(min=1e-12)
+
+
+class GatedAfterwards(Weighted):
+    """What was averaged is weighed by a gate that looks at the maximum over frames."""
+
+    def build(self, width, classes):
+        self.gate = nn.Linear(width, width)
+
+    def weights(self, features):
+        return self.gate(features).amax(1).sigmoid()  # (b, c)
+
+    def pooled(self, weights, features):
+        return features.mean(1) * weights
+
+    def frame(self, clip, i):
+        features = self.features(self.trunk(clip))
+        return self.fc(features[:, i] * self.weights(features))
+
+
+class GatedLogits(GatedAfterwards):
+    """The clip's logits are weighed."""
+
+    def head(self, x):
+        features = self.features(x)
+        return self.fc(features).mean(1) * self.weights(features)[:, :1]
+
+    def frame(self, clip, i):
+        features = self.features(self.trunk(clip))
+        return self.fc(features[:, i]) * self.weights(features)[:, :1]
+
+
+NETS = [
+    Divided,
+    DividedExponentials,
+    GatedAfterwards,
+    GatedLogits,
+    Weighted,
+    Batched,
+    Einstein,
+    EinsteinWithOneQuery,
+    OfBothSigns,
+    Logits,
+    LogitsByEinsum,
+    Places,
+    PlacesByEinsum,
+]
 NETS += [Query]
 
 
@@ -121,3 +191,16 @@ NETS += [Query]
 @pytest.mark.parametrize("net", NETS)
 def test_rows_are_what_every_frame_adds_to_the_logit_times_the_number_of_frames(net, contrastive):
     check_rows(net, contrastive)
+
+
+@pytest.mark.parametrize(
+    "weights", [lambda pooled: pooled.sigmoid(), lambda pooled: 1 / pooled.norm(dim=1, keepdim=True)]
+)
+def test_what_was_pooled_is_not_weighed_by_itself(weights):
+    class Itself(Weighted):
+        def head(self, x):
+            pooled = self.features(x).mean(1)
+            return self.fc(pooled * weights(pooled))
+
+    with pytest.raises(lrp3d.NoFrameLogits, match="weighs by weights that are made of what was pooled over time"):
+        lrp3d.explain(make(Itself), clips(2, 6, 3), 1)

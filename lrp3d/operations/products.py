@@ -58,10 +58,12 @@ def weighed(
     gate: bool = False,
 ) -> Tensor:
     """The `output` of weighting `signal` by a factor made of the signal `weight`; `signal` gets all relevance."""
-    incoming = active_tracer().signals[signal]
+    tracer = active_tracer()
+    incoming = tracer.signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
-    made_by = weigher_of(weight, Broadcast(output.shape))
+    value = weight.detach() if weight.numel() <= FEW else None
+    made_by = weigher_of(weight, Broadcast(output.shape))._replace(token=tracer.token(weight), value=value)
     return attach(PassThrough(signal.shape, factor=factor, weigher=made_by), output, [signal], outgoing, note=note)
 
 

@@ -14,7 +14,7 @@ Any other model is refused with the reason, never approximated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -41,7 +41,7 @@ from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import Step
+from lrp3d.steps.step import Step, Token
 from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.classifier import orient
 from lrp3d.twin.trace import Trace
@@ -186,7 +186,10 @@ def _not_linear(step: Step, mixed: str) -> str:
 
 
 def _is_linear(step: Step) -> bool:
-    return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and (step.linear or step.shifts))
+    """Whether a step is linear in what relevance goes to; a signal that weighs that is a constant."""
+    if isinstance(step, PassThrough):
+        return step.linear or step.shifts or step.weigher is not None
+    return isinstance(step, LinearStep)
 
 
 def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
@@ -274,7 +277,8 @@ def _frame_by_frame(
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
     before = len(tracer.steps)
     pools = [(average, _pool_over_space(record, average)) for average in averages]
-    outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
+    weighing = _weighing(record, averages)
+    outputs = [_replay(record, pools, weighing, i, n, scaled=merge == "average") for i in range(n)]
     assign_rules(tracer.steps[before:], outputs, composite, contrastive, is_part=True)
     for average, features in pools:  # its part over space shares as the average does
         pool = step_of(features.grad_fn)
@@ -295,7 +299,7 @@ def _frame_by_frame(
     if merge == "average":
         return FrameSeeds(logits, starts, additive=False, blocks=slowest, share=slowest / n)
     # The rows explain unscaled logits, but only the scaled ones average to the clip's logit and can be checked.
-    scaled = [_replay(record, pools, i, n, scaled=True).detach() for i in range(n)]
+    scaled = [_replay(record, pools, weighing, i, n, scaled=True).detach() for i in range(n)]
     averaged = torch.stack([chosen.of(output) for output in scaled], 1)
     return FrameSeeds(logits, starts, additive=False, blocks=slowest, averaged=averaged)
 
@@ -333,9 +337,24 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor, W
     return function
 
 
-def _replay(record: Trace, pools: list[tuple[TimeAverage, Tensor]], i: int, n: int, scaled: bool) -> Tensor:
+def _weighing(record: Trace, averages: Sequence[TimeAverage]) -> dict[Token, Tensor]:
+    """The signals that weigh what was pooled, which are the same for every frame, by their tokens."""
+    nodes = {average.node for average in averages}
+    steps = map(step_of, downwards([record.output.grad_fn], nodes.__contains__))
+    weighers = [step.weigher for step in steps if isinstance(step, PassThrough) and step.weigher is not None]
+    return {weigher.token: weigher.value for weigher in weighers if weigher.value is not None}
+
+
+def _replay(
+    record: Trace,
+    pools: Sequence[tuple[TimeAverage, Tensor]],
+    weighing: Mapping[Token, Tensor],
+    i: int,
+    n: int,
+    scaled: bool,
+) -> Tensor:
     """The logits (b, k) of frame `i` alone: the operations after the pools, applied to the features of this frame."""
-    inputs = {}
+    inputs = dict(weighing)
     for average, features in pools:
         with record.tracer:
             inputs[average.step.site.token] = _frame(features, average, i, n, scaled)

@@ -26,6 +26,10 @@ class Weigher(NamedTuple):
     """The weight of that map, of which only the shape matters."""
     descendant: Tensor | None = None
     """A tensor without values that was made of it, where torch would forget its node; else None."""
+    token: Any = None
+    """The token that stands for it in the tape of its run."""
+    value: Tensor | None = None
+    """Its values, where these are few, as of what weighs features that were pooled; else None."""
 
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output), without seeds, equally to all of its values that each output sees."""
