@@ -143,6 +143,20 @@ def test_a_forward_that_takes_gradients_is_refused_in_one_sentence(constants):
     assert "constants=" not in str(refused.value)
 
 
+def test_gradients_that_a_forward_takes_where_nobody_sees_it_are_refused_as_well():
+    """As in compiled code or a library that leaves torch's overrides out: the graph's own nodes are asked."""
+
+    class Hidden(Body):
+        def forward(self, x):
+            features = self.conv(x)
+            with torch._C.DisableTorchFunction(), torch.enable_grad():
+                torch.autograd.grad(features.sum(), x)
+            return self.logits(features)
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="takes gradients inside the forward"):
+        lrp3d.explain(Hidden(nn.Identity()).eval(), CLIP)
+
+
 def test_all_problems_are_named_at_once():
     class Two(Body):
         def forward(self, x):

@@ -124,6 +124,16 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "return all(first) and all(",
         "return all(first) and all((len(weights) == len(others) and all((v is other for v, other … -> return None",
     ): "shares are handed out one by one, which takes longer and gives the same",
+    (
+        "lrp3d/steps/shares.py",
+        "_mapped_share(rule, operands, share, factor, z, all(all_of_rule))",
+        "all -> any",
+    ): "a rule hands everything on to all operands of a product or to none, as their shares are alike",
+    (
+        "lrp3d/operations/by_hand.py",
+        'known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}',
+        "True -> False",
+    ): "negative parts of what is never negative are computed, and are zero",
 }
 """By file, line of the source and change: why nobody could notice."""
 

@@ -82,6 +82,15 @@ def test_a_norm_after_a_layer_is_the_layer():
         close(twin_relevance(Net(lambda self, x, norm=norm: norm(self.stem(x)), stem=stem), X, r)[2], wanted)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("part", [1.0, 0.9])
+def test_in_half_precision_what_is_near_the_mean_is_not_taken_for_it(part, dtype):
+    """A thousand roundings, which two ways to compute a mean may differ by, are as large as the values there."""
+    model = nn.Sequential(Net(lambda x: x - part * x.mean(1, keepdim=True)), nn.Flatten(), nn.Linear(16, 3))
+    rows = lrp3d.inspect(model.to(dtype).eval(), torch.rand(1, 4, 2, 2).to(dtype), contrastive=False)
+    assert any("the mean is constant" in str(row.rule) for row in rows) == (part == 1.0)
+
+
 def test_minus_the_mean_of_another_signal_is_a_sum():
     """Only a signal's own mean centres it."""
     _, r, found = twin_relevance(Net(lambda x: x[:, :2] - x[:, 2:].mean(2, keepdim=True)), X)

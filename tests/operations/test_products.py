@@ -8,7 +8,7 @@ from forwards import D, Net, X, clip, close, everywhere, twin_relevance
 from torch import nn
 
 import lrp3d
-from lrp3d.rules import ZPlus
+from lrp3d.rules import Gamma, ZPlus
 
 GATES = {
     "x * sigmoid(x)": lambda x: x * torch.sigmoid(x),
@@ -298,3 +298,16 @@ def test_an_exponential_that_is_held_constant_hands_nothing_on(end):
 
     with pytest.raises(lrp3d.UnsupportedOperation):
         lrp3d.explain(Net(forward, **layers).eval(), X, 0, temporal=False, constants=["exp"])
+
+
+def test_a_number_that_weighs_all_that_is_summed_is_no_layer():
+    """Each sum is scaled as a whole: a rule for fully connected layers has no weights to look at."""
+    numbers = torch.tensor([1.0, -2.0, 0.5], dtype=D)
+    scaled = Net(lambda x: (x[:, None] * numbers[:, None]).sum(-1))
+    weighted = Net(lambda x: (x[:, None] * M.mT).sum(-1))
+    composite = lrp3d.Composite(layers={nn.Linear: Gamma(0.5)})
+    of_layers = [
+        [str(row.rule) for row in lrp3d.inspect(model.eval(), clip(2, 4), composite=composite, contrastive=False)]
+        for model in (scaled, weighted)
+    ]
+    assert [str(Gamma(0.5)) in rules for rules in of_layers] == [False, True]
