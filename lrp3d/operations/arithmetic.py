@@ -91,7 +91,9 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`input - alpha * other`: a sum with a negated summand; if one is the other's own mean, that is only centred."""
     centred = _centred(input, other, 1) if alpha == 1 else None
-    return centred if centred is not None else _add(input, scaled(other, -alpha))
+    if centred is not None:
+        return centred
+    return by_hand.minus(input, other, _add(input, scaled(other, -alpha)))
 
 
 @register_operation([torch.diff, Tensor.diff])

@@ -1,4 +1,4 @@
-"""What a forward writes by hand, in several steps, where torch has one function: sigmoids and log-sum-exp.
+"""What a forward writes by hand, in several steps, where torch has one function: sigmoids, softmax, log-sum-exp.
 
 How far such a spelling has come is known about the tensor that the last step made; the next step asks for it.
 """
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lrp3d.operations.blocks import passes
 from lrp3d.registry import active_tracer
-from lrp3d.steps.graph import step_of
+from lrp3d.steps.graph import edge_of, edges_below, step_of
+from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.step import Step
 from lrp3d.tracing.signals import Signal, Weighs
 
@@ -188,3 +189,43 @@ def sum_of_exponentials(x: Tensor) -> ExponentialSum | None:
     """What is known about `x` if it is such a sum, as it was computed; else None."""
     signal = active_tracer().signal(x)
     return signal if isinstance(signal, ExponentialSum) and signal.made_by is step_of(x.grad_fn) else None
+
+
+@dataclass(kw_only=True)
+class Lowered(Signal):
+    """`of` minus its maximum over an axis, so that exponentials of it are none too large."""
+
+    of: Tensor
+    made_by: Step | None
+    axis: int
+
+
+def minus(x: Tensor, other: Any, output: Tensor) -> Tensor:
+    """Notes of `output`, which is `x - other`, that the other is the maximum of x over an axis, if it is."""
+    tracer = active_tracer()
+    step = step_of(other.grad_fn) if isinstance(other, Tensor) else None
+    if not isinstance(step, AxisMaximum) or len(step.axes) != 1 or not tracer.is_signal(x):
+        return output
+    if edges_below(other.grad_fn)[0] == edge_of(x):
+        known = vars(tracer.signals[output]) | {"of": x, "made_by": step_of(output.grad_fn)}
+        known["axis"] = step.axes[0] % x.dim()
+        tracer.signals[output] = Lowered(**known)
+    return output
+
+
+def softmax_of(x: Tensor, other: Tensor) -> tuple[Tensor, int] | None:
+    """The signal and the axis, counted from the end, of which `x / other` is the softmax; None if it is none.
+
+    A maximum over the same axis that was taken off before changes no softmax.
+    """
+    z, total = exponent(x), sum_of_exponentials(other)
+    if z is None or total is None or total.of is not z or len(total.axes) != 1 or other.dim() != x.dim():
+        return None
+    (axis,) = total.axes
+    alone = [size if i - x.dim() == axis else 1 for i, size in enumerate(x.shape)]
+    if other.shape[axis] != 1 or float(total.function(torch.zeros(alone, device="cpu"))) != x.shape[axis]:  # a mean
+        return None
+    lowered = active_tracer().signal(z)
+    if isinstance(lowered, Lowered) and lowered.made_by is step_of(z.grad_fn) and lowered.axis == axis % z.dim():
+        return lowered.of, axis
+    return z, axis

@@ -38,7 +38,7 @@ from lrp3d.operations.blocks import (
 )
 from lrp3d.operations.copies import own_shape, shape_among
 from lrp3d.operations.which_weighs import which_weighs, words_of
-from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.registry import TorchFunction, active_tracer, handler_of, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
 from lrp3d.steps.graph import step_of, weigher_of
 from lrp3d.steps.linear import LinearStep
@@ -168,6 +168,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return quotient
     if isinstance(input, (int, float)) and input == 1 and (sigmoid := by_hand.reciprocal_sigmoid(other)) is not None:
         return sigmoid
+    tracer = active_tracer()
+    if tracer.has_rule_for_softmax() and (of := by_hand.softmax_of(input, other)) is not None:
+        handler = handler_of(F.softmax)
+        assert handler is not None
+        softmax: Tensor = handler(*of)
+        return softmax
     output = input / other
     nonnegative = both_nonnegative(input, other)
     if is_constant(input):
@@ -175,7 +181,6 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
     factor = factor_of(other, torch.reciprocal)
     result = weighed(input, other, factor, output, "the divisor is constant", nonnegative, gate=True)
-    tracer = active_tracer()
     if (product := tracer.signals[input].product) is not None:  # such as a softmax that is divided by its sum last
         tracer.signals[result].product = product.divided(own_shape(other))
     return result

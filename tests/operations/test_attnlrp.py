@@ -156,6 +156,48 @@ def test_a_softmax_gets_its_rule_by_operation_by_type_or_by_name(entry):
     assert found[0].any()
 
 
+def largest(x, axis):
+    return x.max(axis, keepdim=True).values
+
+
+BY_HAND = {
+    "exponentials": lambda x, axis: x.exp() / x.exp().sum(axis, keepdim=True),
+    "exponentials, kept": lambda x, axis: (lambda e: e / e.sum(axis, keepdim=True))(x.exp()),
+    "lowered": lambda x, axis: (lambda e: e / e.sum(dim=axis, keepdim=True))(torch.exp(x - x.amax(axis, keepdim=True))),
+    "lowered by max": lambda x, axis: (lambda e: torch.div(e, torch.sum(e, axis, True)))((x - largest(x, axis)).exp()),
+}
+
+
+@pytest.mark.parametrize("axis", [-1, 0])
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "attnlrp"])
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_softmax_that_is_written_by_hand_is_a_softmax(name, composite, axis):
+    x = torch.randn(3, 5, 5, dtype=D, generator=torch.Generator().manual_seed(0))
+    by_hand, softmax = (
+        Net(lambda x, function=function: function(x[0] @ x[1].mT * 0.5, axis) @ x[2])
+        for function in (BY_HAND[name], F.softmax)
+    )
+    _, r, found = twin_relevance(by_hand, x, None, composite)
+    close(found, twin_relevance(softmax, x, r, composite)[2])
+    assert found[0].any() == (composite == "attnlrp")
+
+
+NO_SOFTMAX = {
+    "a mean": lambda x: x.exp() / x.exp().mean(-1, keepdim=True),
+    "another axis": lambda x: x.exp() / x.exp().sum(-2, keepdim=True).mT,
+    "both axes": lambda x: x.exp() / x.exp().sum((-2, -1), keepdim=True),
+    "others": lambda x: x.exp() / (x * 2).exp().sum(-1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("name", NO_SOFTMAX)
+def test_other_quotients_of_exponentials_are_none(name):
+    x = torch.randn(3, 5, 5, dtype=D, generator=torch.Generator().manual_seed(0))
+    model = Net(lambda x: NO_SOFTMAX[name](x[0] @ x[1].mT * 0.5) @ x[2])
+    with pytest.raises(lrp3d.UnsupportedOperation, match="exp"):
+        twin_relevance(model, x, None, "attnlrp")
+
+
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry != "pattern"])
 def test_a_rule_that_is_for_no_softmax_is_refused_there_and_not_passed_over(entry):
     ((argument, given),) = ENTRIES[entry].items()
