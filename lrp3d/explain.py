@@ -179,7 +179,7 @@ def explain(
     draws = check_floor(floor, temporal, against)
     constants = names_of(constants, "constants")
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
-    check_rows_at(rows_at, temporal, channels)
+    check_rows_at(rows_at, temporal, channels, merge)
     seed = check_seed(seed)
     pathways = check_clip(clip, layout)
     if motion:

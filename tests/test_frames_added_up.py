@@ -136,6 +136,23 @@ def test_sums_of_what_is_not_alike_are_made_one_by_one():
     assert not torch.allclose(found.relevance, together)
 
 
+def test_outputs_of_different_layers_are_not_alike():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.branches, self.fc = nn.ModuleList(nn.Conv3d(3, 6, 1) for _ in range(3)), nn.Linear(6, 4)
+            self.double().eval()
+
+        def forward(self, clip):
+            return self.fc(sum(branch(clip) for branch in self.branches).mean((2, 3, 4)))
+
+    found = lrp3d.explain(Branches(), clips(2, 6, 3), 1, contrastive=False, temporal=False)
+    assert {"add_1", "add_2"} <= {entry.layer for entry in found.ledger}
+    rules = [row.rule for row in lrp3d.inspect(Branches(), clips(2, 6, 3)) if row.operation == "add"]
+    assert len(rules) == 3  # zero and the first, the second, the third
+
+
 def test_a_state_that_every_frame_changes_is_no_sum_of_frames():
     class Smoothed(AddedUp):
         def head(self, x):

@@ -241,6 +241,23 @@ def test_what_explain_refuses_is_refused_in_the_same_words(module):
     assert said[0] == said[1]
 
 
+class OnlyWithGradients(LastNorm):
+    """Runs a module only where gradients are recorded, and computes the same without it elsewhere."""
+
+    def forward(self, clip):
+        if torch.is_grad_enabled():
+            return super().forward(clip)
+        features = clip
+        for part in self.lower:
+            features = part(features)
+        return self.upper(features)
+
+
+def test_a_module_that_other_runs_leave_out_is_refused_and_not_taken_for_one_that_loses_nothing():
+    with pytest.raises(lrp3d.ModelError, match="rows_at='lower': the module runs only while gradients are recorded"):
+        lrp3d.intervention_matrix(made(OnlyWithGradients), clips(), rows_at="lower")
+
+
 def test_the_model_stays_as_it_is_and_so_does_its_twin():
     model, clip = made(LastNorm), clips()
     twin = lrp3d.convert(model)

@@ -311,6 +311,10 @@ def test_rows_survive_saving(tmp_path):
         ({"rows_at": "upper"}, "comes after the classifier or has it inside: name a module below"),
         ({"rows_at": "lower", "temporal": False}, "temporal=False makes no matrix"),
         ({"rows_at": "lower", "where": {"lower": 0}}, "rows_at= and where= both choose"),
+        (
+            {"rows_at": "lower", "merge": "average"},
+            "merge='average' says how the frame logits of pathways are combined",
+        ),
     ],
 )
 def test_rows_that_cannot_be_are_refused_with_the_reason(options, said):

@@ -67,8 +67,10 @@ class VideoTransformer(nn.Module):
         self.norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def reset_parameters(self) -> None:
-        """Draws the positions anew, as the parts do with theirs."""
+        """Draws the positions and the class token anew, as the parts do with theirs."""
         nn.init.normal_(self.position, std=0.2)
+        if self.token is not None:
+            nn.init.normal_(self.token, std=0.2)
 
     def forward(self, clip: Tensor) -> Tensor:
         """(b, 3, t, h, w) to logits (b, k)."""

@@ -14,6 +14,7 @@ OF_RULES = (
     "tests/test_composites.py",
     "tests/operations/test_attnlrp.py",
     "tests/test_rules.py",
+    "tests/test_zbeta.py",
     "tests/test_rule_parameters.py",
     "tests/test_rules_on_large_sums.py",
 )
@@ -192,6 +193,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/temporal_matrix.py": ("tests/test_temporal.py", "tests/test_frames.py"),
     "lrp3d/propagation/clip_relevance.py": ("tests/test_against.py", "tests/test_temporal.py", "tests/test_explain.py"),
     "lrp3d/propagation/frame_logits.py": (
+        "tests/test_frames_weighted.py",
         "tests/test_frame_columns.py",
         "tests/test_frames.py",
         "tests/test_frame_outputs.py",

@@ -33,7 +33,19 @@ _PATTERNS = (
     ),
 )
 # Only arguments that a message names as advice, or repeats: in `frames=-3` a message quotes a model or a file instead.
-_OPTIONS = ("against", "channel", "floor", "layer", "layers", "layout", "motion", "rows_at", "where", "workers")
+_OPTIONS = (
+    "against",
+    "channel",
+    "floor",
+    "layer",
+    "layers",
+    "layout",
+    "merge",
+    "motion",
+    "rows_at",
+    "where",
+    "workers",
+)
 _VALUE = r"'[^']*'|\[[^\]]*\]|\{[^}]*\}|\w+"
 _ARGUMENT = re.compile(rf"(?<![\w.=-])({'|'.join(_OPTIONS)})=({_VALUE})?")
 

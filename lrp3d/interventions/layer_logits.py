@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.checks import check_rows_of_logits
+from lrp3d.errors import ModelError
 from lrp3d.explain import Clip
 from lrp3d.interventions.measurement import Measurement
 from lrp3d.layout import Layout, warn_of_layout
@@ -81,7 +82,11 @@ class LayerLogits:
         return cls(measurement, module, clips, alone, chosen, logits, by_forward, {len(logit): steps}), record
 
     def of_changed(self, clip: Clip, clip_numbers: Tensor) -> Tensor:
-        """The logits (p, n) of clips `clip_numbers` (p,), each seen changed by one of the time steps."""
+        """The logits (p, n) of clips `clip_numbers` (p,), each seen changed by one of the time steps.
+
+        Raises:
+            ModelError: the module does not run in the model's own forward, though it does where that is recorded.
+        """
         steps = self._steps(clip_numbers)
         changed: list[Tensor] = []
 
@@ -92,6 +97,11 @@ class LayerLogits:
 
         with changing_output(self.module, kept):
             self._logit(clip, clip_numbers)
+        if not changed:
+            raise ModelError(
+                f"rows_at={self.module!r}: the module runs only while gradients are recorded, so that what other runs "
+                "return cannot be changed there: make the forward the same with and without gradients"
+            )
         unchanged = self._unchanged(clip_numbers)
         logits = []
         for step in range(steps.length):

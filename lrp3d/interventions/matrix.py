@@ -140,7 +140,7 @@ def intervention_matrix(
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
     check_merge(merge)
-    check_rows_at(rows_at, True, {})
+    check_rows_at(rows_at, True, {}, merge)
     with as_explain(clip):
         measurement = Measurement(twin_of(model), layout, output, merge, against)
         if rows_at is not None:

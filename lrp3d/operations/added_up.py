@@ -20,6 +20,7 @@ from lrp3d.tracing.signals import Signal
 PARTS = ("Select", "Unbind", "Split", "Slice")
 """The nodes of torch that take a part of a tensor out, such as a frame."""
 COPIES = ("Clone", "Alias", "ToCopy")
+"""The nodes of torch that change no value."""
 
 
 @dataclass(kw_only=True)
@@ -62,9 +63,10 @@ def _summands(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _are_alike(summands: tuple[Tensor, ...]) -> bool:
-    """Whether tensors of one shape are parts of one tensor, or outputs of one layer or operation of a module."""
-    kinds = {(_kind(x), x.shape) for x in summands}
-    return len(kinds) == 1 and None not in {kind for kind, _ in kinds} and len(set(map(id, summands))) == len(summands)
+    """Whether tensors of one form are parts of one tensor, or outputs of one layer or operation of a module."""
+    kinds, forms = {_kind(x) for x in summands}, {(x.shape, x.dtype) for x in summands}
+    is_each_once = len(set(map(id, summands))) == len(summands)
+    return len(kinds) == len(forms) == 1 and None not in kinds and is_each_once
 
 
 def _kind(x: Tensor) -> Any:

@@ -44,13 +44,14 @@ class _ThroughSteps(Start):
         return Start(self.edge, self.relevance * mask.to(self.relevance))
 
 
-def check_rows_at(rows_at: Any, temporal: bool, channels: Mapping[str, Any]) -> None:
+def check_rows_at(rows_at: Any, temporal: bool, channels: Mapping[str, Any], merge: str) -> None:
     """Raises TypeError or ValueError for a module that cannot have rows, or contradicts other arguments of `explain`.
 
     Args:
         rows_at: the name of a module, or None.
         temporal: whether a matrix is wanted.
         channels: the channels through which relevance counts, by the module.
+        merge: how the frame logits of pathways are combined, "paper" where nobody asks for another way.
     """
     if rows_at is None:
         return
@@ -60,6 +61,11 @@ def check_rows_at(rows_at: Any, temporal: bool, channels: Mapping[str, Any]) -> 
         raise ValueError("rows_at= says what the rows of the matrix are, and temporal=False makes no matrix")
     if channels:
         raise ValueError("rows_at= and where= both choose what relevance flows through: leave out one of them")
+    if merge != "paper":
+        raise ValueError(
+            f"merge={merge!r} says how the frame logits of pathways are combined, and rows_at= makes rows of the time "
+            "steps of one module: leave out one of them"
+        )
 
 
 def layer_seeds(clips: ClipRelevance, module: str) -> FrameSeeds:

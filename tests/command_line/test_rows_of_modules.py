@@ -87,6 +87,7 @@ def test_without_it_the_note_says_that_there_is_such_an_option(run, clip):
         (("--rows-at", "norm"), "--rows-at norm: its output has no time steps"),
         (("--rows-at", "upper"), "'upper' fits no module that ran"),
         (("--rows-at", "lower", "--where", "lower=1"), "--rows-at and --where both choose"),
+        (("--rows-at", "lower", "--merge", "average"), "--merge average says how the frame logits"),
         (("--rows-at", "norm", "--whole"), "--rows-at norm: its output has no time steps"),
     ],
 )

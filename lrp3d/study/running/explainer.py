@@ -23,6 +23,7 @@ from lrp3d.metrics.aggregation import class_logits
 from lrp3d.metrics.atr import frames_of_columns
 from lrp3d.out_of_memory import free_cached_memory, is_out_of_memory
 from lrp3d.outputs import logits_of
+from lrp3d.propagation.layer_rows import check_rows_at
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
@@ -126,6 +127,7 @@ class Explainer:
         rows_at: str | None = None,
     ):
         axes = Layout(layout)
+        check_rows_at(rows_at, True, {}, merge)
         if rows_at and windows:
             raise ValueError("windows need the logits of frames, and rows_at= makes rows of the time steps of a module")
         if empty and not windows:
