@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from benchmarks.attending.intervals import interval
+from benchmarks.attending.intervals import difference, interval, written
 from benchmarks.attending.maps import METHODS
 from benchmarks.attending.networks import FRAMES, SIZE, VideoTransformer
 from benchmarks.attending.training import SEEDS, TASKS, Trained, inputs, trained
@@ -29,6 +29,8 @@ MEASURED = ("transformer", "CNN + LSTM")
 LEARNED = 0.9  # less is listed, and its maps count nowhere
 CLIPS = 64  # that are explained, for each network
 CLIP_SEED = 930_000
+REFERENCE = "LRP, SameSign"
+HEAD = f"| map | on the squares | in their frames | on the squares: {REFERENCE}, less this map |"
 
 Shares = dict[str, dict[str, list[float]]]
 """By map, on pixels and in frames: of every clip."""
@@ -63,12 +65,17 @@ def measure(model: nn.Module, family: str, clips: int) -> Shares:
 
 
 def shares_of(networks: dict[str, Network]) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Mean and interval per method, on pixels and in frames, of the networks that learned their task."""
+    """Mean and interval of each method, on pixels, in frames, and of how much more `REFERENCE` has on pixels."""
     learned = [one["shares"] for one in networks.values() if one["accuracy"] >= LEARNED]
-    return {
-        method: {what: interval([shares[method][what] for shares in learned]) for what in ("pixels", "frames")}
-        for method in (learned[0] if learned else ())
-    }
+    found = {}
+    for method in learned[0] if learned else ():
+        on_pixels = [shares[method]["pixels"] for shares in learned]
+        found[method] = {
+            "pixels": interval(on_pixels),
+            "frames": interval([shares[method]["frames"] for shares in learned]),
+            "behind": difference([shares[REFERENCE]["pixels"] for shares in learned], on_pixels),
+        }
+    return found
 
 
 def lines_of(found: dict[str, dict[str, Network]]) -> list[str]:
@@ -83,19 +90,24 @@ def lines_of(found: dict[str, dict[str, Network]]) -> list[str]:
         '"match", where it is shown: two squares, two frames apart, have the same colour or not. Share of the '
         "positive relevance of the true class that lies on the deciding squares, and in their frames; mean over "
         "networks (training seeds) and "
-        "clips that were classified right, 95 % interval by drawing both again.",
+        "clips that were classified right, 95 % interval by drawing both again. Differences are of the same clips.",
     ]
     for name, networks in found.items():
-        accuracies = ", ".join(f"{100 * one['accuracy']:.1f} %" for one in networks.values())
+        accuracies = [100 * one["accuracy"] for one in networks.values()]
         learned = [one for one in networks.values() if one["accuracy"] >= LEARNED]
         seconds = sum(one["seconds"] for one in networks.values())
-        lines += ["", f"## {name}", "", f"Accuracy by seed: {accuracies}; trained in {seconds:.0f} s of one core."]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"Accuracy: {min(accuracies):.1f} to {max(accuracies):.1f} %; trained in {seconds:.0f} s of one core.",
+        ]
         if not learned:
             lines += ["", "None of them learned the task: no table."]
             continue
-        lines += ["", f"{len(learned)} networks.", "", "| map | on the squares | in their frames |", "|---|---|---|"]
+        lines += ["", f"{len(learned)} networks.", "", HEAD, "|---|---|---|---|"]
         for method, shares in shares_of(networks).items():
-            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in shares.values()]
+            cells = [written(*ends, digits=3) for ends in shares.values()]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
 

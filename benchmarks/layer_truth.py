@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.attending.intervals import interval
+from benchmarks.attending.intervals import difference, interval, written
 from benchmarks.attending.maps import SIGNED
 from benchmarks.attending.training import SEEDS, TASKS, inputs, trained
 from benchmarks.timing import common
@@ -29,6 +29,8 @@ from lrp3d.planted import Planted
 NET, MODULE = "transformer, class token", "blocks.0"
 LEARNED = 0.9  # networks of less accuracy are named and count nowhere
 CLIPS, CLIP_SEED = 32, 950_000  # that are explained, for each network
+REFERENCE = "LRP, SameSign"
+BEHIND = f"cosine: {REFERENCE}, less this matrix"
 Matrices = Callable[[nn.Module, Tensor, Tensor], Tensor]
 COLUMNS = {
     "interventions": "cosine with interventions at the layer",
@@ -143,18 +145,22 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         "speaks more for the class than for the other one",
         "shares are of the positive part; means, with 95 % intervals by drawing networks and clips again",
     )
-    columns = ["task", "accuracy", "matrix", *COLUMNS.values()]
+    columns = ["task", "accuracy", "matrix", *COLUMNS.values(), BEHIND]
     results = common.Results("layer_truth", "Rows at a layer", options, device, columns, notes)
     for family in TASKS:
         networks = [trained(NET, family, seed, options.kept, options.quick)[:2] for seed in seeds]
         learned = [model for model, about in networks if about["accuracy"] >= LEARNED or options.quick]
-        accuracies = ", ".join(f"{100 * about['accuracy']:.1f} %" for _, about in networks)
+        accuracies = [about["accuracy"] for _, about in networks]
+        accuracy = f"{100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %"
         found = [of_network(model, family, options.clips) for model in learned]
         for method in found[0] if found else ():
-            row: common.Row = {"task": family, "accuracy": accuracies, "matrix": method}
+            row: common.Row = {"task": family, "accuracy": accuracy, "accuracies": accuracies, "matrix": method}
             for name, title in COLUMNS.items():
-                mean, low, high = interval([of_one[method][name] for of_one in found])
-                row |= {title: f"{mean:.2f} ({low:.2f} to {high:.2f})", name: [mean, low, high]}
+                found_here = interval([of_one[method][name] for of_one in found])
+                row |= {title: written(*found_here), name: found_here}
+            cosines = {name: [of_one[name]["interventions"] for of_one in found] for name in (REFERENCE, method)}
+            behind = difference(cosines[REFERENCE], cosines[method])
+            row |= {BEHIND: written(*behind), "behind": behind}
             results.add(row)
     return results.write()
 

@@ -17,7 +17,7 @@ from lrp3d.files import replacing
 from lrp3d.planted import Planted, Task
 
 MEAN, STD = 0.5, 0.25
-SEEDS = (0, 1, 2)
+SEEDS = tuple(range(8))
 TASKS = {"flash": Task("flash", frames=FRAMES, size=SIZE), "match": Task("match", gap=2, frames=FRAMES, size=SIZE)}
 BATCH, STEPS, RATE = 32, {"flash": 500, "match": 2500}, 2e-3
 NAMING = 800  # steps on what both events show, before "match", whose label neither of them tells alone
