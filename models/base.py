@@ -86,6 +86,8 @@ class VideoModel(nn.Module):
         size: the side in pixels of the frames that the model was trained on, None if unknown.
         short_side: to how many pixels the shorter side of a video was resized before frames were cut out of it, None if
             unknown; of a range, the least, with which a trained model is evaluated.
+        frames_apart: how far apart the frames of a clip were in training, in frames of the video; None if they were
+            taken from all over the video, or if it is unknown.
         frame_multiple: the number of frames must be a multiple of this.
         output_frames: how many evenly spaced frames have a logit (Fig. 10 of the paper), None for all.
         mean: the normalisation that the weights expect, one value per channel: (pixel - mean) / std, pixels in [0, 1].
@@ -108,6 +110,7 @@ class VideoModel(nn.Module):
     fixed_frames: bool = False
     size: int | None = None
     short_side: int | None = None
+    frames_apart: int | None = None
     frame_multiple: int = 1
     output_frames: int | None = None
     classes: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ class Making:
     file: str
     size: int | None = None
     short_side: int | None = None
+    frames_apart: int | None = None
 
     def make(self) -> VideoModel:
         """The model, with random weights.
@@ -56,7 +57,7 @@ class Making:
             raise CheckpointError(f"{self.file} says frames={self.frames}, and its model was made for {model.frames}")
         model.name, model.frames, model.classes = self.name, self.frames, self.classes
         model.mean, model.std = self.mean, self.std
-        model.size, model.short_side = self.size, self.short_side
+        model.size, model.short_side, model.frames_apart = self.size, self.short_side, self.frames_apart
         return model
 
 
@@ -113,6 +114,7 @@ def making(checkpoint: Checkpoint) -> Making:
         file=checkpoint.name,
         size=stored_size(checkpoint),
         short_side=stored_size(checkpoint, "short_side"),
+        frames_apart=stored_frames_apart(checkpoint),
     )
 
 
@@ -151,6 +153,20 @@ def stored_size(checkpoint: Checkpoint, side: str = "size") -> int | None:
     if size is not None and not is_size(size):
         raise _wrong(checkpoint, side, size, f"null or a whole number from 1 to {MOST_PIXELS}")
     return int(size) if size is not None else None
+
+
+def stored_frames_apart(checkpoint: Checkpoint) -> int | None:
+    """How far apart the frames of clips were in the training of one of lrp3d's own checkpoints; None if not said.
+
+    Raises:
+        CheckpointError: it says what no distance can be.
+    """
+    if checkpoint.metadata.get("format") != "lrp3d":
+        return None
+    apart = _stored(checkpoint, "frames_apart", None)
+    if apart is not None and not is_number_of_frames(apart):
+        raise _wrong(checkpoint, "frames_apart", apart, f"null or a whole number from 1 to {MOST_FRAMES}")
+    return int(apart) if apart is not None else None
 
 
 def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:

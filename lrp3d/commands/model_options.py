@@ -24,6 +24,7 @@ from lrp3d.commands import UsageError
 from lrp3d.commands.devices import device_of
 from lrp3d.commands.labels import read_labels
 from lrp3d.commands.pixel_options import pixels_for
+from lrp3d.commands.sampling_note import sampling_notes
 from lrp3d.composites.named import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
 from lrp3d.integrations.networks import source_of
@@ -107,6 +108,9 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     said = [*pixels.notes]
     if not options.frames and not is_number_of_frames(getattr(model, "frames", None)):
         said.append(f"the model states no number of frames: clips of {FRAMES} are taken (--frames takes others)")
+    if not origin.random:
+        who = "the library's weights" if isinstance(model, PublicNetwork) else "the network"
+        said += sampling_notes(_frames_apart(model, options), options, who)
     said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes, model)]
     return ModelChoice(
         model=_frozen(model.to(device).eval()),
@@ -249,6 +253,12 @@ def _own_names(model: nn.Module) -> tuple[str, ...]:
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
         return tuple(classes)
     return ()
+
+
+def _frames_apart(model: nn.Module, options: argparse.Namespace) -> Any:
+    """How far apart frames were in training, as the model states it, or whoever published its weights."""
+    public = PUBLISHED.get(getattr(options, "weights", None) or "")
+    return getattr(model, "frames_apart", None) if public is None else public.frames_apart
 
 
 def _frames(model: nn.Module, wanted: int | None) -> int:

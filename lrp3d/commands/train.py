@@ -179,11 +179,7 @@ def _model_and_clips(
     model.classes, model.size = labels, options.size
     clips = _clips(options, lists.training, model, labels, train=True)
     model.short_side = clips.reader.short_side
-    if options.sampling == "dense":  # which no command takes from the file, so that each result has to say it
-        stride = clips.reader.stride
-        apart, option = (f", {stride} apart", f" --stride {stride}") if stride > 1 else ("", "")
-        seen = f"the model is trained on frames that follow one another{apart}: other commands show it such frames with"
-        model.notes = (*model.notes, f"{seen} --sampling dense{option}")
+    model.frames_apart = clips.reader.stride if options.sampling == "dense" else None
     validation = None
     if lists.validation is not None:
         validation = _clips(options, lists.validation, model, labels, train=False)

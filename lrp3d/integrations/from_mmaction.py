@@ -38,6 +38,7 @@ def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     model = Segments(
         network,
         frames=_frames(pipeline, images),
+        frames_apart=_frames_apart(pipeline),
         fixed_frames=images,
         size=pixels.size or 224,
         short_side=pixels.short_side,
@@ -51,6 +52,13 @@ def build(path: str, options: dict[str, Any]) -> PublicNetwork:
 
 def _place(key: str) -> str:
     return "cls_head.num_classes" if key == "num_classes" else key
+
+
+def _frames_apart(pipeline: list[Mapping[str, Any]]) -> int | None:
+    """How far apart the frames of one view of a video are; None where each is taken from a part of it."""
+    step = next((step for step in pipeline if "clip_len" in step), {})
+    follow_one_another = int(step.get("clip_len", 1)) > 1 and int(step.get("frame_interval", 1))
+    return follow_one_another or None
 
 
 def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:

@@ -11,6 +11,8 @@ from lrp3d.integrations.wrappers import PerFrame, PublicNetwork
 
 FRAMES = {"mvit_v1_b": 16, "mvit_v2_s": 16, "swin3d_b": 32, "swin3d_s": 32, "swin3d_t": 32, "s3d": 32}
 USUAL = 16  # frames of the ResNets' clips
+APART = {"mvit_v1_b": 4, "mvit_v2_s": 4}  # with 7.5 frames a second
+USUALLY_APART = 2  # with 15 frames a second, of videos that have 30
 NOTES = {"s3d": ("torchvision's weights of s3d are for clips of 128 frames: --frames 128",)}
 
 
@@ -27,6 +29,7 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     return kind(
         network,
         frames=FRAMES.get(name, USUAL) if name in video else None,
+        frames_apart=APART.get(name, USUALLY_APART) if name in video else None,
         fixed_frames=name.startswith("mvit"),
         size=pixels.size or 224,
         short_side=pixels.short_side,

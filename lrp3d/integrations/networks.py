@@ -38,7 +38,7 @@ def network(name: str, **options: Any) -> PublicNetwork:
     Returns:
         A module in evaluation mode with logits (b, k) for clips (b, 3, t, h, w). Its `network` is the library's own
         module, and takes the library's checkpoints (`lrp3d.models.load_checkpoint(made.network, path)`); `mean`, `std`,
-        `frames`, `size` and `short_side` say which clips it expects. Nothing is downloaded.
+        `frames`, `frames_apart`, `size` and `short_side` say which clips it expects. Nothing is downloaded.
 
     Raises:
         ImportError: the library is not installed; the message says how to install it.

@@ -22,6 +22,8 @@ class PublicNetwork(nn.Module):
         size: the side of a frame in pixels.
         short_side: the length to which the shorter side of a video is resized before the frame is cut; None if unknown.
         mean, std: the numbers with which pixels between 0 and 1 are normalised; None if unknown.
+        frames_apart: how far apart the frames of a clip were when the library's own weights were trained, in frames of
+            a video; None if they were taken from all over it, or if it is unknown.
         fixed_frames: whether it takes only this number of frames.
         classes: the names of the classes of the library's own weights.
         weights: where the weights come from; empty if they are random.
@@ -45,6 +47,7 @@ class PublicNetwork(nn.Module):
         short_side: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        frames_apart: int | None = None,
         fixed_frames: bool = False,
         classes: Sequence[str] = (),
         weights: str = "",
@@ -53,6 +56,7 @@ class PublicNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.frames: int | None = frames
+        self.frames_apart: int | None = frames_apart
         self.fixed_frames: bool = fixed_frames
         self.size: int = size
         self.short_side: int | None = short_side

@@ -58,6 +58,20 @@ def test_what_a_library_says_of_its_input_is_known(libraries, name):
     assert (made.size, made.mean, made.std) == (16, pytest.approx(stand_ins.MEAN), pytest.approx(stand_ins.STD))
     assert made.short_side == 20
     assert made.frames == {"torchvision:clips_18": 16, "timm:images": None, "mmaction:tsn.py": 4}[name]
+    assert made.frames_apart == (2 if name == "torchvision:clips_18" else None)  # others see every frame alone
+
+
+def test_frames_that_follow_one_another_in_training_are_known(libraries, capsys, tmp_path):
+    assert network("pytorchvideo:slow_r50").frames_apart == 8
+    dense = stand_ins.CONFIG.replace("clip_len=1, num_clips=4", "clip_len=4, frame_interval=3, num_clips=10")
+    (tmp_path / "dense.py").write_text(dense)
+    assert network("mmaction:dense.py").frames_apart == 3
+    note = "the library's weights learned from frames that follow one another, 2 apart"
+    model = ("explain", "clip.npy", "--model", "torchvision:clips_18")
+    torch.save(stand_ins.clips().state_dict(), "w.pt")
+    assert note in run(capsys, *model, "--weights", "w.pt")[1]
+    assert note not in run(capsys, *model)[1]  # random weights learned from none
+    assert note not in run(capsys, *model, "--weights", "w.pt", "--sampling", "dense", "--stride", 2)[1]
 
 
 def test_on_the_command_line_frames_and_size_are_the_networks_and_weights_are_said_to_be_random(libraries, capsys):
