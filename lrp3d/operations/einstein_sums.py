@@ -14,6 +14,7 @@ from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, LinearMap
 from lrp3d.operations.arithmetic import sum
 from lrp3d.operations.blocks import Operand, is_constant, rearranged, shares
+from lrp3d.operations.copies import own_shape
 from lrp3d.operations.products import all_alike, contraction, mul, summed_over
 from lrp3d.registry import active_tracer, register_operation
 
@@ -47,7 +48,16 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             Bilinear(lambda a, v: torch.einsum(equation, a, v)),
             Bilinear(lambda a, v: torch.einsum(equation, v, a)),
         ]
-    return contraction(output, tensors, maps, nn.Linear)
+    return contraction(output, tensors, maps, nn.Linear, _along_products(subscripts, tensors))
+
+
+def _along_products(subscripts: str, tensors: Sequence[Tensor]) -> list[torch.Size] | None:
+    """The shapes of two factors along the axes of their products (`which_weighs`); None where one has a diagonal."""
+    operands = subscripts.split("->")[0].split(",")
+    if any(len(set(letters)) < len(letters) for letters in operands):
+        return None
+    sizes = [dict(zip(letters, own_shape(x), strict=True)) for letters, x in zip(operands, tensors, strict=True)]
+    return [torch.Size([of_one.get(letter, 1) for letter in sorted(set("".join(operands)))]) for of_one in sizes]
 
 
 def _constants_first(subscripts: str, tensors: Sequence[Tensor]) -> tuple[str, list[Tensor]]:

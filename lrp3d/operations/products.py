@@ -215,7 +215,11 @@ def scaled(x: Any, factor: Any) -> Any:
 
 
 def contraction(
-    output: Tensor, factors: Sequence[Tensor], maps: Sequence[LinearMap], kind: type[nn.Module] | None
+    output: Tensor,
+    factors: Sequence[Tensor],
+    maps: Sequence[LinearMap],
+    kind: type[nn.Module] | None,
+    shapes: Sequence[torch.Size] | None = None,
 ) -> Tensor:
     """A bilinear operation of two factors that sums over axes: with a constant a layer, else weighted or halved.
 
@@ -227,6 +231,7 @@ def contraction(
         factors: the two factors, at least one of them a signal.
         maps: for each factor, the operation as a linear map of it, with the other factor as its weight.
         kind: the layer type whose rules apply.
+        shapes: of both factors, along the axes of their products before these are summed (`which_weighs`).
     """
     tracer = active_tracer()
     signals = [i for i in (0, 1) if tracer.is_signal(factors[i])]
@@ -236,7 +241,7 @@ def contraction(
     if len(signals) == 1:
         i = signals[0]
         return shares(output, [Operand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
-    weight_index, reason = which_weighs(factors[0], factors[1], summed=True)
+    weight_index, reason = which_weighs(factors[0], factors[1], summed=True, shapes=shapes)
     summands = [
         Operand(factors[i], maps[i], factors[1 - i].detach(), tracer.signals[factors[1 - i]].nonnegative)
         for i in (0, 1)
@@ -267,7 +272,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
     else:
         maps = [Bilinear(torch.matmul), Bilinear(lambda a, v: torch.matmul(v, a))]
-    return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear)
+    shapes = _along_products(input, other)
+    return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear, shapes)
+
+
+def _along_products(a: Tensor, b: Tensor) -> list[torch.Size]:
+    """The shapes of a (..., o, i) and b (..., i, n), or of vectors (i,), along the axes (..., o, i, n) of products."""
+    of_a, of_b = own_shape(a), own_shape(b)
+    of_b = of_b if b.dim() > 1 else torch.Size([*of_b, 1])
+    return [torch.Size([*of_a, 1]), torch.Size([*of_b[:-2], 1, *of_b[-2:]])]
 
 
 def with_bias(product: Any, bias: Any) -> Tensor | None:

@@ -12,13 +12,17 @@ from lrp3d.registry import active_tracer
 from lrp3d.tracing.signals import Weighs
 
 
-def which_weighs(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
+def which_weighs(
+    a: Tensor, b: Tensor, summed: bool, shapes: Sequence[torch.Size] | None = None
+) -> tuple[int | None, str]:
     """Which of two signals (0 or 1) is the weight of the other (None if neither is), and the reason.
 
     Args:
         a: the first factor.
         b: the second factor.
-        summed: whether products are summed over an axis (matrices); if not, the factor that broadcasts is the weight.
+        summed: whether products are summed over an axis (matrices).
+        shapes: of summed products, the shapes of both factors without copies and along the axes of the products before
+            they are summed, with size one along those that a factor lacks; None if that is unknown.
 
     A statistic is always the weight. Otherwise the first of these is: the factor that the composite names; a gate; the
     factor that is copied along an axis; a product of two features (dot-product attention); and, where products are
@@ -34,12 +38,14 @@ def which_weighs(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).label
     carriers = [_carriers(x) for x in (a, b)]
-    copied = [False, False] if summed else _copied(*carriers)
+    if shapes is not None:
+        carriers = [[shape] for shape in shapes]
+    copied = [False, False] if summed and shapes is None else _copied(*carriers)
     if sum(copied) == 1:
         return copied.index(True), "copied along an axis"
     if ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).label
-    is_outer = all(copied) and carriers == [[own_shape(x)] for x in (a, b)]
+    is_outer = not summed and all(copied) and carriers == [[own_shape(x)] for x in (a, b)]
     if (summed or is_outer) and signals[0].nonnegative != signals[1].nonnegative:
         return (0 if signals[0].nonnegative else 1), "never negative"
     return None, ""

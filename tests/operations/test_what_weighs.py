@@ -149,6 +149,54 @@ def test_what_is_written_into_a_state_is_no_weight_of_its_direction(how):
     torch.testing.assert_close(found.frame_relevance[0], torch.stack([half, half, 0 * half, 0 * half], 1)[0])
 
 
+READ = {
+    "product and sum": lambda state, c: (state * c[:, None]).sum(-1),
+    "Einstein sum": lambda state, c: torch.einsum("bdn,bn->bd", state, c),
+    "Einstein sum, the other way round": lambda state, c: torch.einsum("bn,bdn->bd", c, state),
+    "matrix and column": lambda state, c: (state @ c[..., None])[..., 0],
+    "row and matrix": lambda state, c: (c[:, None] @ state.mT)[:, 0],
+    "copied by expand": lambda state, c: torch.einsum("bdn,bdn->bd", state, c[:, None].expand_as(state)),
+    "of one clip": lambda state, c: (state[0] @ c[0])[None],
+}
+
+
+class ReadOut(nn.Module):
+    """What a state-space model (Mamba) reads out of a state of the second frame, along a direction of the first one."""
+
+    def __init__(self, read):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.state, self.fc = nn.Linear(3, 6), nn.Linear(3, 24), nn.Linear(4, 5)
+        self.read = read
+        self.double().eval()
+
+    def forward(self, clip):
+        first, second, *_ = clip.mean((3, 4)).unbind(2)
+        return self.fc(self.read(self.state(second).unflatten(-1, (4, 6)), self.c(first)))
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon"])
+@pytest.mark.parametrize("how", READ)
+def test_a_direction_along_which_a_state_is_read_weighs_however_it_is_written(how, composite):
+    found, wanted = (
+        lrp3d.explain(ReadOut(READ[name]), CLIP, 0, composite=composite, contrastive=False, temporal=False)
+        for name in (how, "product and sum")
+    )
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
+    assert not found.frame_relevance[0, [0, 2, 3]].any()
+
+
+def test_of_two_matrices_neither_is_copied():
+    """Each has an axis that the other lacks."""
+
+    def products(state, c):
+        return (state @ state.mT).flatten(1)[:, :4] * c[:, :1].exp()
+
+    model = ReadOut(products)
+    (step,) = [step for step in lrp3d.inspect(model, CLIP) if step.name.startswith("matmul")]
+    assert "half to each factor" in step.rule
+
+
 class Weighed(nn.Module):
     """Features that a function weighs."""
 
