@@ -290,6 +290,20 @@ def test_merge_says_what_it_counted(finished, capsys):
     assert "accuracy 80.0 %" in said
 
 
+@pytest.mark.parametrize("step", ["merge", "report"])
+def test_where_no_clip_counts_the_options_that_count_others_are_named(tmp_path, capsys, step):
+    made = study.create(
+        tmp_path / "one", {"model": "I3D", "dataset": "made up"}, study.make_list([study.Row("0.mp4", 1)])
+    )
+    made.record_path(0).parent.mkdir(parents=True, exist_ok=True)
+    record(0, label=1, config=made.hash, right=False).save(made.record_path(0))
+    advice = "no clip counts, so nothing is measured: add --wrong-too --min-score 0 to count others"
+    assert main(["study", step, str(made.folder)]) == 0
+    assert advice in capsys.readouterr().out
+    assert main(["study", step, str(made.folder), "--wrong-too", "--min-score", "0"]) == 0
+    assert "no clip counts" not in capsys.readouterr().out
+
+
 def test_without_pyarrow_nothing_is_merged_for_a_table_that_cannot_be_written(finished, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(parquet, "is_installed", lambda package: False)
     assert main(["study", "merge", str(finished), "--parquet", str(tmp_path / "clips.parquet")]) == 1

@@ -91,7 +91,7 @@ def summary_lines(summary: dict[str, Any]) -> Sequence[str]:
         lines[0] += f", {counts['missing']} NOT DONE YET"
     if counts["damaged"]:
         lines[0] += f"; {counts['damaged']} of damaged or short videos"
-    lines.append(study.filter_sentence(summary))
+    lines += [study.filter_sentence(summary), *_advice(summary)]
     if accuracy["clips"]:
         top5 = "" if accuracy["top5"] is None else f" (top 5: {accuracy['top5']:.1f} %)"
         lines.append(f"accuracy {accuracy['top1']:.1f} %{top5}")
@@ -101,6 +101,16 @@ def summary_lines(summary: dict[str, Any]) -> Sequence[str]:
             spread = "" if value["std"] is None or value["count"] < 2 else f" ± {value['std']:.2f}"
             lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f}{spread}")
     return lines
+
+
+def _advice(summary: dict[str, Any]) -> list[str]:
+    """Where no clip counts, so that nothing is measured, which options count those that were left out."""
+    left_out = summary["filter"]
+    if left_out["counted"] or not summary["counts"]["explained"]:
+        return []
+    options = ["--wrong-too"] * bool(left_out["wrong"] or left_out["without_label"])
+    options += ["--min-score 0"] * (left_out["min_score"] > 0 and bool(left_out["low_score"] or options))
+    return [f"no clip counts, so nothing is measured: add {' '.join(options)} to count others"] if options else []
 
 
 # report
@@ -171,7 +181,7 @@ def report(options: argparse.Namespace) -> int:
                 notes[f"{name}: {others}"] = None
             summary = study.with_labels(summary, labels)
         summaries.append((name, summary))
-        say(f"{name}: {study.filter_sentence(summary)}")
+        say(f"{name}: {study.filter_sentence(summary)}", *_advice(summary))
         if (path / "records").is_dir():
             clips.append(study.load_study(path))
         else:
