@@ -22,7 +22,7 @@ from lrp3d.operations.blocks import (
     shares,
     tensor_of,
 )
-from lrp3d.operations.copies import is_mean_of
+from lrp3d.operations.copies import is_mean_of, own_shape
 from lrp3d.operations.layers_by_hand import layer_by_hand
 from lrp3d.operations.products import div, matmul, mul, scaled, with_bias
 from lrp3d.registry import active_tracer, register_operation
@@ -55,6 +55,13 @@ def _add(a: Any, b: Any) -> Tensor:
     return result
 
 
+def _is_of_channels(constant: Any, signal: Tensor) -> bool:
+    """Whether a constant that is added to a signal varies along one axis at most, as the offset of a norm does."""
+    if not isinstance(constant, Tensor) or torch.broadcast_shapes(constant.shape, signal.shape) != signal.shape:
+        return False
+    return len([size for size in own_shape(constant) if size > 1]) <= 1
+
+
 def _sum(a: Any, b: Any) -> Tensor:
     tracer = active_tracer()
     if is_constant(a) or is_constant(b):
@@ -67,6 +74,8 @@ def _sum(a: Any, b: Any) -> Tensor:
         if is_zero and (a + b).shape == signal.shape:  # as Python's own sum begins, or one in a loop
             started = passes(lambda x: x + constant, signal, nonnegative=nonnegative, keeps_range=True)
             return added_up.added_to_zero(signal, started)
+        if incoming.normed and _is_of_channels(constant, signal):
+            return passes(lambda x: x + constant, signal, nonnegative=nonnegative, note="the norm's offset is constant")
         # A rule of the composite may know the constant as a bias, which takes its part.
         is_bias = tracer.rule_for(torch.add) is not None and not by_hand.moves_to_zero(signal, constant)
         if incoming.low is None and not isinstance(constant, Tensor) and not is_bias:

@@ -145,6 +145,7 @@ def passes(
     outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
     product = incoming.product if scales and output.shape == x.shape else None
     signal = replace(outgoing, nonnegative=nonnegative, lowest=lowest, weighs=weighs, shifted=shifted, product=product)
+    signal.normed = scales and incoming.normed
     step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
     result = attach(step, output, [x], signal, kind, note)
     if inplace:

@@ -93,6 +93,18 @@ def smaller(input: Tensor, other: Tensor) -> Tensor:
     return _chosen(torch.minimum, input, other, -1)
 
 
+@register_operation([torch.fmax, Tensor.fmax])
+def larger_number(input: Tensor, other: Tensor) -> Tensor:
+    """`torch.fmax`: the same, for which what is no number is smaller than all numbers."""
+    return _chosen(torch.fmax, input, other, 1)
+
+
+@register_operation([torch.fmin, Tensor.fmin])
+def smaller_number(input: Tensor, other: Tensor) -> Tensor:
+    """`torch.fmin`, likewise."""
+    return _chosen(torch.fmin, input, other, -1)
+
+
 # --------------------------------------------------------------------------------------------- the several largest
 
 

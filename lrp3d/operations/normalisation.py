@@ -94,7 +94,10 @@ def _by_its_own(
 ) -> Tensor:
     """A norm with the statistics of the signal itself, and a weight that broadcasts with it."""
     factor = 1.0 if weight is None else weight
-    return passes(function, x, gate=False, factor=factor, kind=kind, note="its statistics are constant")
+    output = passes(function, x, gate=False, factor=factor, kind=kind, note="its statistics are constant")
+    if weight is None and (signal := active_tracer().signal(output)) is not None:
+        signal.normed = True  # scale and offset may follow by hand
+    return output
 
 
 def _of_channels(weight: Tensor | None, x: Tensor) -> Tensor | None:

@@ -62,6 +62,7 @@ def weighed(
     incoming = tracer.signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
+    outgoing.normed = gate or tracer.signals[weight].weighs == Weighs.STATISTIC
     value = weight.detach() if weight.numel() <= FEW else None
     made_by = weigher_of(weight, Broadcast(output.shape))._replace(token=tracer.token(weight), value=value)
     return attach(PassThrough(signal.shape, factor=factor, weigher=made_by), output, [signal], outgoing, note=note)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lrp3d.compute.maps import Average, Broadcast
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.operations.activation import where
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, rearranged, refuse, shares, tensor_of
 from lrp3d.operations.products import div, mul, scaled
 from lrp3d.registry import active_tracer, register_operation
@@ -38,6 +39,8 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
 def write(target: Tensor, index: Any, value: Any) -> Tensor:
     """`target[index] = value` (temporal shifts and the like), without overwriting anything."""
     tracer = active_tracer()
+    if _is_bound(target, index, value):
+        return where(index, value, target)
 
     def written(x: Tensor, v: Tensor) -> Tensor:
         x = x.clone()
@@ -48,6 +51,15 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
     step = IndexedWrite(index, target.shape, shape, tracer.is_signal(target), tracer.is_signal(value))
     value = tensor_of(value, target)
     return _written(step, written, target, value if tracer.is_signal(value) else value.to(target.dtype))
+
+
+def _is_bound(target: Tensor, index: Any, value: Any) -> bool:
+    """Whether the clip decides where one number is written, as in a bound (`x[x < 0] = 0`), which is an activation."""
+    tracer = active_tracer()
+    if not isinstance(index, Tensor) or index.dtype != torch.bool or index.shape != target.shape:
+        return False
+    is_number = isinstance(value, (int, float)) or (isinstance(value, Tensor) and not value.dim())
+    return is_number and tracer.is_signal(target) and not tracer.is_signal(value) and tracer.depends_on_clip(index)
 
 
 @register_operation(overwritten)

@@ -106,6 +106,9 @@ class Signal:
     """What it was made of, if a constant multiplied it: if it is summed next, that may be a layer with a weight."""
     shifted: bool = False
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
+    normed: bool = False
+    """Whether a statistic divided it, and at most a constant multiplied it since: a constant that is added next may be
+    the offset of a norm that is written by hand."""
     lowest: float | None = None
     """A number below which no value is, if that is negative and known."""
 
@@ -230,6 +233,7 @@ class Signals:
             masks = of_inputs(self.input_mask)
         nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
+        normed = all(signal.normed for signal in signals)
         product = signals[0].product
         if product is not None and plain_name(function) not in COPIES:
 
@@ -239,7 +243,7 @@ class Signals:
 
             product = product.moved(of_factor) if plain_name(function) in MOVES_AXES else None
         return [
-            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted=shifted)
+            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), product, shifted=shifted, normed=normed)
             for i in range(results)
         ]
 
