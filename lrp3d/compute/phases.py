@@ -66,10 +66,11 @@ def _shifts(phase: int, kernel: int, padding: int, stride: int) -> range:
 def _kernel(w: Tensor, g: Geometry, phase: Sequence[int], shifts: Sequence[range]) -> Tensor:
     """The kernel of a phase, (c, c', ...) or depthwise (c, 1, ...): its taps in the order of their shifts."""
     kernel = w.transpose(0, 1) if g.groups == 1 else w
-    # The tap of shift d is i + p - s d: every s-th one from the last shift on, in the opposite order.
-    firsts = [i + p - s * d[-1] for i, p, s, d in zip(phase, g.padding, g.stride, shifts, strict=True)]
-    every: tuple[Any, ...] = (..., *(slice(a, None, s) for a, s in zip(firsts, g.stride, strict=True)))
-    return kernel[every].flip(*range(2, w.dim())).contiguous()
+    taps = [[i + p - s * d for d in ds] for i, p, s, ds in zip(phase, g.padding, g.stride, shifts, strict=True)]
+    # Tap by tap, because `flip` is several times slower along axes this short.
+    places: list[tuple[Any, ...]] = [(slice(None), slice(None), *tap) for tap in itertools.product(*taps)]
+    at_taps = torch.stack([kernel[place] for place in places], -1)
+    return at_taps.view(*kernel.shape[:2], *map(len, shifts))
 
 
 def at_once(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], convolve: Convolve) -> Tensor:
