@@ -149,6 +149,26 @@ def test_what_is_written_into_a_state_is_no_weight_of_its_direction(how):
     torch.testing.assert_close(found.frame_relevance[0], torch.stack([half, half, 0 * half, 0 * half], 1)[0])
 
 
+def test_a_gate_weighs_what_is_copied_along_its_axes():
+    """Of rules that say different things, the one on gates comes first."""
+
+    class Spread(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.gate, self.conv, self.fc = nn.Conv3d(3, 6, 1), nn.Conv3d(3, 6, 1), nn.Linear(6, 5)
+            self.double().eval()
+
+        def forward(self, clip):
+            first, second = clip[:, :, :2], clip[:, :, 2:]
+            pooled = self.conv(first).relu().mean((2, 3, 4), keepdim=True)
+            return self.fc((self.gate(second).sigmoid() * pooled).mean((2, 3, 4)))
+
+    found = lrp3d.explain(Spread(), CLIP, 0, contrastive=False, temporal=False)
+    assert found.frame_relevance[0, :2].all()
+    assert not found.frame_relevance[0, 2:].any()
+
+
 READ = {
     "product and sum": lambda state, c: (state * c[:, None]).sum(-1),
     "Einstein sum": lambda state, c: torch.einsum("bdn,bn->bd", state, c),
