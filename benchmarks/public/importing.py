@@ -15,6 +15,8 @@ def imported(name: str) -> Any:
     try:
         importlib.import_module("torchvision")
     except (RuntimeError, ImportError):
+        if _undone:  # they are defined once
+            return importlib.import_module(name)
         library = torch.library.Library("torchvision", "FRAGMENT")
         for operation in ("nms", "qnms"):
             library.define(f"{operation}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
