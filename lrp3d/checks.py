@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lrp3d.compute.precision import PRECISIONS
 from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
+from lrp3d.printed import listed
 from lrp3d.values import check_counts, check_tensor, is_number
 
 
@@ -156,11 +157,24 @@ def check_numbers(clip: bool, logits: bool = True) -> None:
         )
 
 
-def check_relevance(relevance: bool) -> None:
-    """Raises ValueError unless the relevance of a finite clip and finite logits is finite as well."""
-    if not relevance:
-        raise ValueError(
-            "the relevance is NaN or infinite, although the clip and the logits are finite: a weight of the model is "
-            "(as in the row of a class that output= leaves out), or a sum overflows; find the weight with "
-            "[name for name, x in model.named_parameters() if not x.isfinite().all()], or explain in float64"
+def relevance_is_not_finite(layers: Sequence[str], grown: str, dtype: torch.dtype) -> ValueError:
+    """The error where relevance is NaN or infinite, although the clip and the logits are finite.
+
+    Args:
+        layers: those of which a weight is NaN or infinite.
+        grown: the layer behind which relevance is first beyond all numbers, with its rule; empty if that is unknown.
+        dtype: the type of relevance.
+    """
+    begin = "the relevance is NaN or infinite, although the clip and the logits are finite: "
+    if layers:
+        return ValueError(
+            f"{begin}so is a weight of {listed(layers, 3)} (as in the row of a class that output= leaves out); find "
+            "all with [name for name, x in model.named_parameters() if not x.isfinite().all()]"
         )
+    where = f", first behind {grown}" if grown else ""
+    numbers, wider = str(dtype).removeprefix("torch."), "" if dtype == torch.float64 else ", or explain in float64"
+    return ValueError(
+        f"{begin}from layer to layer it grows beyond all numbers of {numbers}{where}. Rules that divide by sums of "
+        "both signs (epsilon, gamma, alpha-beta) do so in deep networks, most of all in those that nobody trained: "
+        f"take a composite whose shares are never negative, such as 'paper'{wider}"
+    )

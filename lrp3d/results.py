@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.callers import warn
-from lrp3d.checks import check_relevance
+from lrp3d.checks import relevance_is_not_finite
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.motion.splitting import Motion
@@ -21,6 +22,7 @@ from lrp3d.propagation.inside import gates
 from lrp3d.propagation.motion_parts import MotionParts, motion_parts
 from lrp3d.propagation.notes import about, warn_of_nothing
 from lrp3d.propagation.temporal_matrix import in_blocks, temporal_relevance
+from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.zero_denominators import asked
 from lrp3d.transfer import numbers
 
@@ -117,7 +119,11 @@ def _explanation(
     finite, reached, zeros, *flows = numbers([finite, reached, zeros, *clips.flows.values()])
     if questions is not None:
         questions.confirm(zeros.bool().tolist())
-    check_relevance(bool(finite))
+    ledger = Ledger(
+        LedgerEntry(step.name, str(step.rule), *flow.tolist()) for step, flow in zip(clips.flows, flows, strict=True)
+    )
+    if not finite:
+        raise _not_finite(clips, ledger)
     warn_of_nothing(~reached.bool(), clips)
     return Explanation(
         logits=clips.logits,
@@ -127,13 +133,22 @@ def _explanation(
         relevance=maps[0] if clips.single else maps,
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
         conservation=conservation,
-        ledger=Ledger(
-            LedgerEntry(step.name, str(step.rule), *flow.tolist())
-            for step, flow in zip(clips.flows, flows, strict=True)
-        ),
+        ledger=ledger,
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
         about=about(clips),
         where=channels or None,
         **clips.inside.of_explanation,
     )
+
+
+def _not_finite(clips: ClipRelevance, ledger: Ledger) -> ValueError:
+    """The error that says where relevance was lost to numbers that are none."""
+    weighted = [step for step in clips.flows if isinstance(step, LinearStep)]
+    broken = [step.name for step in weighted if not all(map(_is_finite, (x.w.value for x in step.operands)))]
+    beyond = (f"'{x.layer}' ({x.rule})" for x in ledger if not math.isfinite(x.relevance_out))
+    return relevance_is_not_finite(broken, next(beyond, ""), clips.logits.dtype)
+
+
+def _is_finite(weight: Tensor | float) -> bool:
+    return bool(torch.as_tensor(weight).isfinite().all())

@@ -200,5 +200,26 @@ def test_what_has_no_rule_is_named_before_the_contrast_that_it_hides():
 def test_weights_that_are_nan_are_an_error_even_where_logits_are_finite():
     model = small()
     model[7].weight.data[2] = torch.nan
-    with pytest.raises(ValueError, match=r"relevance is NaN or infinite.*a weight of the model is"):
+    with pytest.raises(ValueError, match=r"relevance is NaN or infinite.*so is a weight of 7 \(as in"):
         lrp3d.explain(model, CLIP, 0, output=lambda logits: logits[:, :2])
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_relevance_that_grows_beyond_all_numbers_says_where_and_what_to_take(temporal):
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.convs = nn.Sequential(nn.Conv3d(3, 8, 1), *[nn.Conv3d(8, 8, 3, padding=1) for _ in range(30)])
+            self.fc = nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.fc(self.convs(x).mean((2, 3, 4)))
+
+    rule = lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.AlphaBeta(1000, 999)})
+    said = r"beyond all numbers of float32, first behind 'convs\.\d+' \(Alpha.*'paper', or explain in float64"
+    model, clip = Deep().eval(), torch.rand(1, 3, 4, 6, 6)
+    with pytest.raises(ValueError, match=said):
+        lrp3d.explain(model, clip, 0, composite=rule, contrastive=False, temporal=temporal)
+    found = lrp3d.explain(model.double(), clip.double(), 0, composite=rule, contrastive=False, temporal=temporal)
+    assert found.relevance.isfinite().all()
