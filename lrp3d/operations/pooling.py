@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.compute import maxima_by_axis
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, refuse, shares
@@ -35,9 +36,15 @@ def _max_pool(
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
 
-    def pooled(x: Tensor) -> Tensor:
+    def by_torch(x: Tensor) -> Tensor:
         out: Tensor = getattr(torch, f"max_pool{axes}d")(x, kernel, strides, paddings, dilations, ceil_mode)
         return out
+
+    def pooled(x: Tensor) -> Tensor:
+        if not maxima_by_axis.are_worth_it(x):
+            return by_torch(x)
+        sizes = by_torch(torch.empty(x.shape, device="meta")).shape[-axes:]
+        return maxima_by_axis.maxima(x.detach(), kernel, strides, paddings, dilations, sizes)
 
     output, tracer = pooled(x), active_tracer()
     incoming = tracer.signal(x)

@@ -17,6 +17,7 @@ from torch import Tensor
 from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.geometry import Geometry
+from lrp3d.compute.maxima_by_axis import can_be_numbered, winners
 from lrp3d.compute.plain import is_plain
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -106,27 +107,38 @@ class WindowMaximum(Choice):
         axes = len(self.offsets[0])
         x, output = (tensor.flatten(0, -axes - 1) for tensor in (self.x, self.output))  # (planes, t, h, w)
         is_input = None if self.is_input is None else self.is_input.expand_as(self.x).flatten(0, -axes - 1)
-        positions = torch.arange(x[0].numel(), device="cpu").view(x.shape[1:])
         first = torch.zeros(output.shape, dtype=torch.long, device="cpu")
         ties = torch.zeros(output.shape, dtype=torch.int32, device="cpu")
-        planes = max(1, BLOCK // output[0].numel())  # at once, so that what lies between stays in a core's cache
+        planes = max(1, BLOCK // x[0].numel())  # at once, so that what lies between stays in a core's cache
         for start in range(0, len(x), planes):
             block = slice(start, start + planes)
-            for offset, inside in zip(reversed(self.offsets), reversed(self.inside), strict=True):
-                index = (block, *offset)
-                wins = x[index] == output[block]
-                wins = wins if inside is None else wins & inside
-                wins = wins if is_input is None else wins & (is_input[index] > 0)
-                ties[block] += wins
-                torch.where(wins, positions[offset], first[block], out=first[block])  # the first one is written last
+            inputs = None if is_input is None else is_input[block]
+            first[block], ties[block] = self._winners_in(x[block], output[block], inputs)
         if is_input is not None and not bool(ties.all()):  # only a constant won
             return None
         several = ties > 1 if factor is None else (ties > 1) & (factor != 0).reshape(ties.shape)
         outputs = several.flatten().nonzero().squeeze(1)
         if int((ties.flatten()[outputs] - 1).sum()) > MOST_TIES * ties.numel():
             return None
-        part = torch.where(ties > 0, 1 / ties.to(x.dtype), 0.0).view(self.output.shape)
+        part = ((ties > 0) / ties.clamp(min=1).to(x.dtype)).view(self.output.shape)
         return _Places(first.flatten(1), part, self._further(outputs, first))
+
+    def _winners_in(self, x: Tensor, output: Tensor, is_input: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The position of one winner of every window in some planes, and how many there are."""
+        if (g := self.windows) is not None and can_be_numbered(x):
+            candidates = x if is_input is None else torch.where(is_input > 0, x, -torch.inf)
+            found = winners(candidates, g.kernel, g.stride, g.dilation, output.shape[1:])
+            return found.position, found.number * (found.largest == output)
+        positions = torch.arange(x[0].numel(), device="cpu").view(x.shape[1:])
+        first, ties = torch.zeros_like(output, dtype=torch.long), torch.zeros_like(output, dtype=torch.int32)
+        for offset, inside in zip(self.offsets, self.inside, strict=True):
+            index = (slice(None), *offset)
+            wins = x[index] == output
+            wins = wins if inside is None else wins & inside
+            wins = wins if is_input is None else wins & (is_input[index] > 0)
+            ties += wins
+            torch.where(wins, positions[offset], first, out=first)
+        return first, ties
 
     def _further(self, outputs: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """Flat positions of outputs, and of their winners beside the `first` (planes, t, h, w) one, among `outputs`."""
