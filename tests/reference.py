@@ -49,7 +49,7 @@ def divide(contributions, relevance, seen, bias=0.0, epsilon=0.0):
     """In proportion to contributions (outputs, inputs); equally among the seen inputs where they sum to 0."""
     z = contributions.sum(1) + bias
     empty = z == 0
-    stable = torch.where(empty, 1.0, z + torch.where(z < 0, -epsilon, epsilon))
+    stable = torch.where(empty, 1.0, z + epsilon * (1 - 2 * (z < 0).to(z)))
     equally = seen / seen.sum(1, keepdim=True).clamp(min=1e-300)
     part = torch.where(empty[:, None], equally, contributions / stable[:, None])
     return relevance @ part

@@ -47,3 +47,12 @@ def test_the_coefficient_of_the_share_counts_in_any_layout(contiguous, coefficie
     found, equal = coefficients.coefficients(z.clone(), 0.0, coefficient, factor, lambda: torch.full((2, 3), 4.0))
     torch.testing.assert_close(found, torch.where(z == 0, 0.0, factor / z) * coefficient)
     torch.testing.assert_close(equal, torch.where(z == 0, factor / 4, 0.0) * coefficient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_epsilon_has_the_sign_of_the_denominator_and_the_precision_of_its_type(dtype):
+    z = torch.tensor([1e-3, -1e-3, 2.5, -1e-9, 1e-9], dtype=dtype)
+    found, equal = coefficients.coefficients(z.clone(), 1e-3, 1.0, None, lambda: torch.ones_like(z))
+    assert equal is None
+    wanted = [1 / (value + math.copysign(1e-3, value)) for value in z.tolist()]
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=dtype), rtol=4 * torch.finfo(dtype).eps, atol=0.0)

@@ -50,7 +50,7 @@ def test_a_sum_takes_the_epsilon_rule_where_asked_for():
     both, r = torch.cat([A, C], 1), torch.rand(2, 3, 4, dtype=D)
     found = relevance(lambda x: x[:, :3] + x[:, 3:], both, r, everywhere(Epsilon(1e-9)))
     z = A + C
-    stable = torch.where(z == 0, 1.0, z + torch.where(z < 0, -1e-9, 1e-9))
+    stable = torch.where(z == 0, 1.0, z + 1e-9 * (1 - 2 * (z < 0).to(z)))
     parts = [torch.where(z == 0, 0.5, part / stable) * r for part in (A, C)]
     close(found, torch.cat(parts, 1))
 
