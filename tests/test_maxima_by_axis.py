@@ -1,5 +1,7 @@
 """Maxima of windows, axis by axis, are those of torch's max pools."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.compute.maxima_by_axis import LEAST, maxima, winners
+from lrp3d.compute.maxima_by_axis import LEAST, handed_down, maxima, stages, winners
 
 POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
@@ -49,6 +51,27 @@ def test_winners_are_counted_and_one_of_them_is_named(pool, seed):
         windows = windows.unfold(1 + axis, d * (k - 1) + 1, s)[..., ::d]
     counted = (windows == largest.view(*largest.shape, *[1] * len(kernel))).flatten(len(largest.shape)).sum(-1)
     assert torch.equal(found.number.long(), counted)
+
+
+@given(pool=pools(), seed=st.integers(0, 2**20))
+def test_axis_by_axis_all_winners_of_a_window_get_equal_parts(pool, seed):
+    kernel, stride, padding, dilation, sizes = pool
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(3, (2, *sizes), generator=generator).double()
+    padded = F.pad(x, [side for p in reversed(padding) for side in (p, p)], value=-torch.inf)
+    largest = POOLS[len(kernel)](x, kernel, stride, padding, dilation)
+    made, found = stages(padded, kernel, stride, dilation, largest.shape[1:])
+    assert torch.equal(found, largest)
+    r = torch.randn(2, *largest.shape, dtype=torch.double, generator=generator)
+    wanted = torch.zeros(2, *padded.shape, dtype=torch.double)
+    for window in itertools.product(*map(range, largest.shape)):
+        plane, *place = window
+        taps = itertools.product(*map(range, kernel))
+        seen = [tuple(p * s + t * d for p, s, t, d in zip(place, stride, tap, dilation, strict=True)) for tap in taps]
+        winning = [position for position in seen if padded[(plane, *position)] == largest[window]]
+        for position in winning:
+            wanted[(slice(None), plane, *position)] += r[(slice(None), *window)] / len(winning)
+    torch.testing.assert_close(handed_down(r, made), wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_what_is_no_number_stays_none():

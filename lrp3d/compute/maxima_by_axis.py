@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lrp3d.compute import buffers
 from lrp3d.compute.plain import is_plain
 
 LEAST = 2**14  # values; of fewer, torch's own pool is as fast
@@ -79,12 +80,57 @@ def winners(
     Numbers and positions are whole numbers in the type of x: `lerp` chooses between these without branches, many times
     faster than `where`.
     """
-    position = torch.arange(x[0].numel(), dtype=x.dtype, device="cpu").view(x.shape[1:]).expand(x.shape)
-    found = Winners(x, torch.ones((), dtype=x.dtype, device="cpu").expand(x.shape), position)
-    axes = len(kernel)
+    found, axes = _alone(x), len(kernel)
     for axis, numbers in enumerate(zip(kernel, stride, dilation, sizes, strict=True)):
         found = _winners_along(found, axis - axes, *numbers)
     return found
+
+
+class Stage(NamedTuple):
+    """How the windows along one axis share what they get, of (planes, ...) with `sizes` behind that axis."""
+
+    axis: int
+    sizes: torch.Size
+    """Of a plane before this axis."""
+    dilation: int
+    stride: int
+    parts: Sequence[Tensor]
+    """For each tap, the part that goes to what is seen through it: as much as it has of the winners."""
+
+
+def stages(
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], sizes: Sequence[int]
+) -> tuple[list[Stage], Tensor]:
+    """How relevance goes back to all winners in equal parts, axis by axis, and the maxima; arguments as of `winners`.
+
+    Winners that tie get equal parts, because at each axis everything gets as much as it has of them.
+    """
+    found, axes, made = _alone(x), len(kernel), []
+    for i, (k, s, d, size) in enumerate(zip(kernel, stride, dilation, sizes, strict=True)):
+        axis, before = i - axes, found
+        found = _winners_along(before, axis, k, s, d, size)
+        if found is not before:
+            seen = [Winners(*(_every(x, axis, tap * d, s, size) for x in before)) for tap in range(k)]
+            parts = [(one.largest == found.largest) * one.number / found.number for one in seen]
+            made.append(Stage(axis, before.largest.shape[1:], d, s, parts))
+    return made, found.largest
+
+
+def handed_down(r: Tensor, made: Sequence[Stage]) -> Tensor:
+    """Relevance r (s, planes, *sizes) of windows, handed down to what wins in them."""
+    for stage in reversed(made):
+        below = buffers.empty((*r.shape[:2], *stage.sizes), r).zero_()
+        for tap, part in enumerate(stage.parts):
+            seen = _every(below, stage.axis, tap * stage.dilation, stage.stride, r.shape[stage.axis])
+            seen.addcmul_(r, part)
+        r = below
+    return r
+
+
+def _alone(x: Tensor) -> Winners:
+    """Every position of x (planes, ...) as the winner of a window of its own."""
+    position = torch.arange(x[0].numel(), dtype=x.dtype, device="cpu").view(x.shape[1:]).expand(x.shape)
+    return Winners(x, torch.ones((), dtype=x.dtype, device="cpu").expand(x.shape), position)
 
 
 def _winners_along(before: Winners, axis: int, kernel: int, stride: int, dilation: int, size: int) -> Winners:

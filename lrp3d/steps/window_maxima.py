@@ -1,7 +1,7 @@
 """The maximum of every window: relevance goes to the winner; winners that tie get equal parts.
 
-On a CPU, where the winners stand is found once, block by block, and kept as positions. Where many of them tie, and on
-a GPU, windows are gone through position by position.
+On a CPU, where the winners stand is found once, block by block, and kept as positions. Where many of them tie,
+relevance goes back axis by axis. On a GPU, windows are gone through position by position.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.geometry import Geometry
-from lrp3d.compute.maxima_by_axis import can_be_numbered, winners
+from lrp3d.compute.maxima_by_axis import Stage, can_be_numbered, handed_down, stages, winners
 from lrp3d.compute.plain import is_plain
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -103,6 +103,18 @@ class WindowMaximum(Choice):
     def _places_anywhere(self) -> _Places | None:
         return self._find_places(None)
 
+    @cached_property
+    def _stages(self) -> list[Stage] | None:
+        """How windows of one size share axis by axis; None where they are none, or where only constants win in one."""
+        axes = len(self.offsets[0])
+        x, output = (tensor.flatten(0, -axes - 1) for tensor in (self.x, self.output))  # (planes, t, h, w)
+        if (g := self.windows) is None or not can_be_numbered(x):
+            return None
+        if self.is_input is not None:
+            x = torch.where(self.is_input.expand_as(self.x).flatten(0, -axes - 1) > 0, x, -torch.inf)
+        made, largest = stages(x, g.kernel, g.stride, g.dilation, output.shape[1:])
+        return made if self.is_input is None or torch.equal(largest, output) else None
+
     def _find_places(self, factor: Tensor | None) -> _Places | None:
         axes = len(self.offsets[0])
         x, output = (tensor.flatten(0, -axes - 1) for tensor in (self.x, self.output))  # (planes, t, h, w)
@@ -171,19 +183,32 @@ class WindowMaximum(Choice):
         return [LazyRelevance(input_relevance.to(lazy.value.dtype)).narrowed(lazy)]
 
     def _input_relevance(self, r: Tensor, factor: Factor | None) -> Tensor:
-        out = buffers.empty((len(r), *self.x.shape), r).zero_()
-        cropped: tuple[Any, ...] = (..., *self.crop)
         # Positions are faster on a CPU; a GPU would add to them in no fixed order, and is fast with slices.
         fast = r.device.type == "cpu" and not is_plain() and r.numel() > 0
-        places = self._places(factor) if fast else None
-        if places is not None:
-            values, axes = times(r, places.part), len(self.offsets[0])  # (s, *output)
-            planes = out.flatten(-axes).flatten(1, -2)  # (s, planes, inputs)
-            planes.scatter_add_(2, places.first.expand(len(r), -1, -1), values.flatten(-axes).flatten(1, -2))
-            outputs, inputs = places.tied
-            if len(outputs):
-                out.view(len(r), -1).index_add_(1, inputs, values.flatten(1)[:, outputs])
-            return out[cropped]
+        if fast and (places := self._places(factor)) is not None:
+            out = self._at_places(r, places)
+        elif fast and (by_axis := self._stages) is not None:
+            planes = r.flatten(1, -len(self.offsets[0]) - 1)  # (s, planes, *output)
+            out = handed_down(planes, by_axis).view(len(r), *self.x.shape)
+        else:
+            out = self._at_every_offset(r)
+        cropped: tuple[Any, ...] = (..., *self.crop)
+        return out[cropped]
+
+    def _at_places(self, r: Tensor, places: _Places) -> Tensor:
+        """Relevance of the padded input, handed to listed winners."""
+        out = buffers.empty((len(r), *self.x.shape), r).zero_()
+        values, axes = times(r, places.part), len(self.offsets[0])  # (s, *output)
+        planes = out.flatten(-axes).flatten(1, -2)  # (s, planes, inputs)
+        planes.scatter_add_(2, places.first.expand(len(r), -1, -1), values.flatten(-axes).flatten(1, -2))
+        outputs, inputs = places.tied
+        if len(outputs):
+            out.view(len(r), -1).index_add_(1, inputs, values.flatten(1)[:, outputs])
+        return out
+
+    def _at_every_offset(self, r: Tensor) -> Tensor:
+        """The same, gone through position by position."""
+        out = buffers.empty((len(r), *self.x.shape), r).zero_()
         if self._parts is None:
             self._parts = self._winners()
         for offset, part in zip(self.offsets, self._parts, strict=True):
@@ -192,7 +217,7 @@ class WindowMaximum(Choice):
                 out[index].addcmul_(r, part)
             else:
                 out = _add_at(out, offset, times(r, part))
-        return out[cropped]
+        return out
 
 
 def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
