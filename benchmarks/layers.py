@@ -131,6 +131,7 @@ def others(channels: int, frames: int, size: int) -> list[Case]:
         nn.Conv3d(c, c, 3, padding=1, padding_mode="replicate"),
         nn.ConvTranspose3d(c, c, 2, 2),
         nn.MaxPool3d(3, 2, 1),
+        nn.MaxPool3d(3, 1, 1),
         nn.MaxPool3d((2, 1, 1)),
         nn.AvgPool3d(3, 2, 1),
         nn.AvgPool3d((2, 1, 1)),

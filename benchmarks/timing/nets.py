@@ -45,12 +45,12 @@ def network(family: str, frames: int, device: torch.device, width: int = 64) -> 
     the batch norms are set from a clip, as training would: without them activations vanish or explode with depth.
 
     Raises:
-        ValueError: a family that is neither that nor a ResNet of `lrp3d.models`.
+        ValueError: a family that is neither that nor a ResNet or an Inception network of `lrp3d.models`.
         ImportError: torchvision is not installed.
     """
     if family == SWIN:
         return _swin().to(device)
-    if not re.fullmatch(r"(I3D|TAM2D|TSN|TSM|S3D)-R\d+", family):
+    if not re.fullmatch(r"(I3D|TAM2D|TSN|TSM|S3D)-R\d+|(I3D|TAM2D|TSN)-Inception", family):
         raise ValueError(f"models are named like {' or '.join(FAMILIES)}, got {family!r}")
     return copy.deepcopy(_settled(family, frames, width)).to(device)
 
@@ -60,7 +60,8 @@ def _settled(family: str, frames: int, width: int) -> VideoModel:
     """A model on the CPU, made once in a process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = lrp3d.models.build(f"{family}-f{frames}", num_classes=CLASSES, width=width)
+        options = {} if family.endswith("Inception") else {"width": width}  # whose channels are fixed
+        model = lrp3d.models.build(f"{family}-f{frames}", num_classes=CLASSES, **options)
         settle(model, torch.randn(2, 3, frames, 64, 64))
     return model.eval().requires_grad_(False)
 
