@@ -142,12 +142,13 @@ def test_what_stands_out_are_both_ends_far_clips_and_the_surest_mistakes():
     records = [record(i, 0, reach=1.0) for i in range(20)]
     records[7] = record(7, 0, reach=0.01)
     records[9] = replace(record(9, 0, right=False), logits=torch.tensor([0.0, 30.0, 0.0]))
+    records[4] = replace(record(4, 0, right=False), logits=torch.tensor([0.0, 3.0, 0.0]))
     summary = study.summarise(records)
     found = {}
     for why, clip in standing_out(clips_of(summary, {}), summary):
         found.setdefault(why, []).append(clip.number)
     assert found["least avg-ATR"][0] == 7
-    assert found["surest mistakes"] == [9]
+    assert found["surest mistakes"] == [9, 4]
     assert [clips for why, clips in found.items() if "below its class" in why] == [[7]]
     assert found["greatest logit"][0] == 9
     assert found["greatest logit"] + found["least logit"] == list(

@@ -274,6 +274,7 @@ def test_what_is_said_of_clips_with_their_time_changed_is_what_explain_says(cont
     assert part.time[:, 3, 3].abs().max() < 1e-5  # nothing moves in a clip that is frozen
     alone = model(in_time(clips, "single")).reshape(4, FRAMES, CLASSES).mean(1)
     torch.testing.assert_close(part.time[:, 4, 1], alone.gather(1, target[:, None])[:, 0].detach())
+    assert part.time[:, 4, 0].equal(alone.argmax(1).float())
     assert part.time[:, 4, 2:].isnan().all()
     with pytest.raises(ValueError, match="not 'backwards'"):
         study.Explainer(model, time=["backwards"])

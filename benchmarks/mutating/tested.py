@@ -258,7 +258,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/running/time_variants.py": ("tests/test_study_numbers.py", "tests/test_study_batches.py"),
     "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_batches.py"),
     "lrp3d/study/running/reader.py": ("tests/test_study_reader.py", "tests/test_study_numbers.py"),
-    "lrp3d/study/running/records.py": ("tests/test_study_folder.py", "tests/test_study_run.py"),
+    "lrp3d/study/running/records.py": ("tests/test_study_folder.py", *NUMBERS, "tests/test_study_run.py"),
     "lrp3d/study/running/run.py": ("tests/test_study_run.py", "tests/test_study_batches.py"),
     "lrp3d/study/running/shards.py": ("tests/test_study_shards.py", "tests/test_study_run.py"),
     "lrp3d/study/running/folder.py": ("tests/test_study_folder.py", "tests/test_study_run.py"),
