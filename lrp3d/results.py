@@ -151,4 +151,4 @@ def _not_finite(clips: ClipRelevance, ledger: Ledger) -> ValueError:
 
 
 def _is_finite(weight: Tensor | float) -> bool:
-    return bool(torch.as_tensor(weight).isfinite().all())
+    return bool(weight.isfinite().all()) if isinstance(weight, Tensor) else math.isfinite(weight)

@@ -18,8 +18,9 @@ LEAST = 2**14  # values; of fewer, torch's own pool is as fast
 
 
 def are_worth_it(x: Tensor) -> bool:
-    """Whether this is faster than torch's own pool."""
-    return x.device.type == "cpu" and x.is_floating_point() and not is_plain() and x.numel() >= LEAST
+    """Whether this is faster than torch's own pool, and as precise, which under autocast may be another type."""
+    ours = x.device.type == "cpu" and not is_plain() and not torch.is_autocast_enabled("cpu")
+    return ours and x.dtype in (torch.float32, torch.float64) and x.numel() >= LEAST
 
 
 def maxima(
