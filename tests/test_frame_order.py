@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import lrp3d
+from lrp3d.propagation.entry_order import disorder
 
 FRAMES = 6
 CLIP = torch.rand(2, 3, FRAMES, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -210,3 +211,25 @@ def test_a_negative_pad_picks_frames():
     found = explained(lambda net, x: plain(net, nn.functional.pad(x, (0, 0, 0, 0, -2, 0))))
     assert found.positions == [2, 3, 4, 5]
     assert torch.equal(found.matrix != 0, OWN[2:].expand(2, -1, -1))
+
+
+def test_a_pathway_of_every_second_frame_is_on_the_clock_of_the_fast_one():
+    class TwoClocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.slow, self.fast = nn.Conv3d(3, 4, 1), nn.Linear(4, 5), nn.Linear(4, 5)
+
+        def forward(self, clip):
+            x = self.conv(clip).relu()
+            return self.slow(x[:, :, ::2].mean((2, 3, 4))) + self.fast(x.mean((2, 3, 4)))
+
+    found = lrp3d.explain(TwoClocks().double().eval(), torch.rand(1, 3, 8, 4, 4, dtype=torch.double), 1)
+    assert found.matrix.shape == (1, 4, 4)
+    torch.testing.assert_close(found.matrix.sum(2), found.frame_logits)
+
+
+def test_a_refusal_tells_frames_that_were_added_up_from_frames_that_are_mixed():
+    assert "all come from the same time steps" in disorder([[True, True], [True, True]])
+    assert "do not come from one time step after another" in disorder([[True, True, False], [False, True, False]])
+    assert "averages constants beside the frames" in disorder([[True, False], [False, False]])

@@ -234,6 +234,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_temporal.py",
     ),
     "lrp3d/propagation/entry_order.py": (
+        "tests/test_frame_order.py",
         "tests/test_frames.py",
         "tests/test_frames_moved.py",
         "tests/test_temporal.py",
