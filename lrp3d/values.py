@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,13 @@ from torch import Tensor
 def check_tensor(x: Any, expected: str) -> None:
     """Raises TypeError unless this is a tensor; `expected` begins the sentence with what should have come."""
     if not isinstance(x, Tensor):
-        advice = ": pass torch.from_numpy(...) of it" if isinstance(x, np.ndarray) else ""
+        advice = ""
+        if isinstance(x, np.ndarray):
+            advice = ": pass torch.from_numpy(...) of it"
+        elif isinstance(x, (str, Path)):
+            advice = ": pass lrp3d.video.read_clip(...).tensor of a video's path"
+        elif isinstance(getattr(x, "tensor", None), Tensor):
+            advice = ": pass its .tensor"
         raise TypeError(f"{expected}, got {type(x).__name__}{advice}")
 
 

@@ -208,13 +208,13 @@ APART = 0.1  # from this share of relevance that lies elsewhere, the page says s
 
 def _differ(explanation: Explanation, clip: int) -> str:
     """A sentence if the map of the clip's logit and the matrix of frame logits put relevance on different frames."""
-    if explanation.matrix is None or explanation.frame_relevance is None:
-        return ""
+    if explanation.matrix is None or explanation.frame_relevance is None or explanation.where:
+        return ""  # what flows through some channels has both signs, and may cancel: shares of it say nothing
     both = explanation.frame_relevance[clip], explanation.matrix[clip].sum(0)
     if any(len(frames) < PARTS for frames in both):
         return ""
     shares = [_shares(frames.double().cpu()) for frames in both]
-    if float((shares[0] - shares[1]).abs().sum()) / 2 < APART:
+    if float((shares[0] - shares[1]).abs().sum()) / 2 < APART or min(float(s.min()) for s in shares) < 0:
         return ""
     of_map, of_matrix = (
         "{}, {}, {} and {}".format(*(f"{100 * share:.0f}" for share in quarters)) for quarters in shares
@@ -230,8 +230,8 @@ def _differ(explanation: Explanation, clip: int) -> str:
 
 def _negative(explanation: Explanation, clip: int) -> str:
     """A sentence if rows of contrastive relevance are negative while the map, which shows the same, never is."""
-    if explanation.matrix is None or not explanation.contrastive:
-        return ""
+    if explanation.matrix is None or not explanation.contrastive or explanation.where:
+        return ""  # a row of what flows through some channels sums to no logit
     below = int((explanation.matrix[clip].sum(1) < 0).sum())
     if not below:
         return ""

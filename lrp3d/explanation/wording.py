@@ -167,4 +167,7 @@ def best_channels(explanation: Explanation, layer: str, clip: int, most: int = 5
     best = shares_of_channels(explanation, layer, clip, most)
     count = explanation.channels(layer).shape[1]
     listed = ", ".join(f"channel {channel} ({100 * share:.0f} %)" for channel, share in best)
-    return f"most relevance of its {count} channels: {listed}" if listed else f"no relevance in its {count} channels"
+    if listed:
+        return f"most relevance of its {count} channels: {listed}"
+    against = bool(explanation.channels(layer)[clip].any())
+    return f"no relevance {'for the class ' * against}in its {count} channels"

@@ -308,8 +308,22 @@ def test_negative_rows_beside_a_map_that_never_is_are_explained_where_relevance_
     assert shown(explained([[4.0, 0.0], [-1.0, -3.0]])).text("#negative").startswith("1 of 2 frames has a negative")
     plain = explained([[-4.0, 0.0], [-1.0, -3.0]])
     plain.contrastive = False
-    for explanation in (plain, explained()):
+    part = explained([[-4.0, 0.0], [-1.0, -3.0]])
+    part.where = {"features": [0]}  # whose rows sum to no logit, beside a map of both signs
+    for explanation in (plain, part, explained()):
         assert shown(explanation).run("return document.querySelector('#negative')") is None
+
+
+def test_quarters_of_map_and_matrix_are_compared_where_they_are_shares(shown):
+    last = [[4.0 * (i == j == 3) for j in range(4)] for i in range(4)]
+    said = shown(explained(last)).text("#differ")
+    assert "the four quarters of the clip hold 25, 25, 25 and 25 % of the map" in said
+    assert "in it, they hold 0, 0, 0 and 100 %" in said
+    part = explained(last)
+    part.where = {"features": [0]}
+    mixed = explained([[-2.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 4.0]])
+    for explanation in (part, mixed):
+        assert shown(explanation).run("return document.querySelector('#differ')") is None
 
 
 def test_what_speaks_against_a_rows_logit_is_marked_and_explained(shown):
