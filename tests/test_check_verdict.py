@@ -53,6 +53,20 @@ def test_the_headline_is_short_and_never_praises_an_order_that_chance_may_have_m
     assert found.headline == "CLRP and LRP order the frames better than chance"
 
 
+def test_what_the_headline_says_of_a_method_stands_among_its_reasons():
+    """It said that LRP is better than chance, and then only that CLRP, which gains most, is not."""
+    gains = {
+        "LRP": torch.tensor([0.5, 0.6, 0.5, 0.6]),
+        "CLRP": torch.tensor([-1.0, 4.0, -1.0, 4.0]),
+        "random": torch.zeros(4),
+    }
+    found = Faithfulness({"gain (freeze)": gains}, torch.ones(4), torch.zeros(4))
+    assert found.headline == "LRP orders the frames better than chance"
+    assert "CLRP gains most" in found.verdict
+    assert "is not above a random order" in found.verdict
+    assert f"That of LRP is, with {found.score('gain (freeze)', 'LRP')}." in found.verdict
+
+
 def test_what_holds_for_several_methods_is_said_once():
     alike = {"other logit": {"CLRP": torch.ones(3), "LRP": torch.ones(3)}}
     gains = {"gain (freeze)": {"CLRP": torch.ones(3), "LRP": torch.ones(3), "random": torch.zeros(3)}}

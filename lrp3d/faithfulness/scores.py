@@ -166,8 +166,10 @@ class Faithfulness:
         gain, random, yardstick = (self.score(ORDER, method) for method in (best, "random", YARDSTICK))
         compared = "".join(f", {name} {score}" for name, score in (("random", random), ("interventions", yardstick)))
         sentences = [f"{best} gains most from its order of the frames: relevance gain {gain}{compared}."]
-        if best not in self._above_chance:
+        above = self._above_chance
+        if best not in above:
             sentences.append(f"That is not above a random order beyond what {self._clips('leave', 'leaves')} open.")
+            sentences += [f"That of {name} is, with {self.score(ORDER, name)}." for name in above]
         if self._alike:
             clips = self._clips("do", "does")
             sentences.append(f"{clips[0].upper()}{clips[1:]} not tell it from {listed(self._alike)}.")
