@@ -183,7 +183,8 @@ def report(options: argparse.Namespace) -> int:
         summaries.append((name, summary))
         say(f"{name}: {study.filter_sentence(summary)}", *_advice(summary))
         if (path / "records").is_dir():
-            clips.append(study.load_study(path))
+            clips.append(loaded := study.load_study(path))
+            notes |= dict.fromkeys(loaded.notes)
         else:
             clips.append(None)
             notes[f"{path} is a summary: the gallery of clips needs the study's folder with its records"] = None
