@@ -228,6 +228,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_frame_outputs.py"),
     "lrp3d/propagation/time_axis.py": OF_TIME,
+    "lrp3d/propagation/time_of_layers.py": ("tests/test_frames_between_layers.py", *OF_TIME),
+    "lrp3d/propagation/frame_times.py": ("tests/test_frames_between_layers.py", "tests/test_frames_moved.py"),
+    "lrp3d/motion/arrangements.py": ("tests/test_arrangements.py", "tests/test_frames_between_layers.py"),
     "lrp3d/propagation/time_average.py": (
         "tests/test_frames.py",
         "tests/test_frames_moved.py",

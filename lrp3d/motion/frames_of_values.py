@@ -11,7 +11,6 @@ only moved (`moved_frames`). The steps that mix frames are noted (`mixing_steps`
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, cast
@@ -34,7 +33,7 @@ from lrp3d.compute.maps import (
 from lrp3d.layout import Layout
 from lrp3d.motion.frame_numbers import DEVICE, Frames, agreed, compressed, name_of_unplaced, of_one_length
 from lrp3d.motion.frames_over_axes import over_averages, over_maxima, over_tokens
-from lrp3d.motion.frames_over_products import over_products, over_softmax
+from lrp3d.motion.frames_over_products import letters_of_one, over_products, over_softmax
 from lrp3d.motion.frames_over_windows import by_position
 from lrp3d.motion.mixing_steps import MixingSteps, Reading, Sequenced
 from lrp3d.motion.moved_frames import MovedFrames
@@ -206,14 +205,8 @@ class FramesOfValues:
             return self.mixing.along(step, x, len(shape) - 1)
         if isinstance(map, Convolution):
             return by_position(step, x, self.mixing)
-        if isinstance(map, MatrixProduct):
-            batch = string.ascii_uppercase[: len(step.shape) - 2]
-            pair = ("dk", "dq") if map.left else ("kd", "qd")
-            of_input, of_output = (batch + letters for letters in pair)
-            return over_tokens(step, x.with_axes(len(step.shape)), of_input, of_output, self.mixing)
-        if isinstance(map, Einsum):
-            of_input, _, of_output = map.letters
-            return over_tokens(step, x, of_input, of_output, self.mixing)
+        if (letters := letters_of_one(step)) is not None:
+            return over_tokens(step, x.with_axes(len(letters[0])), *letters, self.mixing)
         if step.of_products and isinstance(map, SumOver) and x.varies(*(axis % len(shape) for axis in map.axes)):
             raise summed_products(step)
         if isinstance(map, (SumOver, Average, AxisMatrices)):

@@ -1,7 +1,8 @@
 """Carries numbers along where values are only moved: through views, selections, concatenations and writes.
 
 A node of autograd's graph knows the adjoint of its operation only. The adjoint of that adjoint is the operation itself,
-which can thus be run on other values: on the numbers of frames that `frames_of_values` follows.
+which can thus be run on other values: on the numbers of frames that `frames_of_values` follows. Where all nodes are of
+kinds whose operation can be run again on small arrays (`arrangements`), that is far faster.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.precision import widened
+from lrp3d.motion.arrangements import arranged
 from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of
 
 EXACT = 2**24  # up to here a float32 holds every integer
@@ -26,17 +28,44 @@ def kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
 
 
 def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
-    """What the tensor of an edge would be if nodes below had other outputs; zero for all constants.
+    """What the tensor of an edge would be if nodes below had other outputs, broadcasting; zero for all constants.
 
     Args:
         edge: a tensor.
         numbers: for nodes below, from which values are only moved to the tensor, integers that broadcast to their
             output. The outputs of all other nodes count as zero.
     """
+    found = _arranged(edge, numbers)
+    return _by_adjoints(edge, numbers) if found is None else found
+
+
+def _arranged(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor | None:
+    """The same from the bottom up, on small arrays; None if there is a node of another kind."""
+    found = {(node, 0): _with_all_axes(x, kind((node, 0))[0]) for node, x in numbers.items()}
+    constant = torch.zeros((), dtype=torch.long, device="cpu")
+    for node in reversed(_from_top(edge[0], numbers)):
+        below = edges_below(node)
+        shapes = [None if source[0] is None else kind(source)[0] for source in below]
+        inputs = [constant.reshape([1] * len(kind((node, 0))[0])) if i[0] is None else found[i] for i in below]
+        for output in range(len(node._input_metadata)):
+            shape = kind((node, output))[0]
+            result = arranged(node, output, inputs, shapes, shape)
+            if result is None:
+                return None
+            found[node, output] = result
+    return found[edge]
+
+
+def _with_all_axes(x: Tensor, shape: torch.Size) -> Tensor:
+    return x.cpu().reshape(*[1] * (len(shape) - x.dim()), *x.shape)
+
+
+def _by_adjoints(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
+    """The same on full arrays, through nodes of any kind."""
     if max((int(x.max()) for x in numbers.values() if x.numel()), default=0) >= EXACT:
         high = {node: x // DIGIT for node, x in numbers.items()}
         low = {node: x % DIGIT for node, x in numbers.items()}
-        return moved(edge, high) * DIGIT + moved(edge, low)
+        return _by_adjoints(edge, high) * DIGIT + _by_adjoints(edge, low)
     shape, dtype, device = kind(edge)
     with torch.inference_mode(False), torch.enable_grad():
         start = torch.zeros(shape, dtype=dtype, device=device, requires_grad=True)

@@ -6,10 +6,11 @@ fit into memory. `one_side` judges the conservation of a contrast.
 Frames: `frame_logits` finds the logit of every frame, exactly or not at all, and from it the seeds of the matrix's rows
 (`frame_seeds`), which `frame_clock` holds against the frames of the clip. `time_average` is an average over time, of
 whose entries `time_axis` finds the time steps, and `entry_order` their order; `frames_of_weights` tells pools over time
-from attention of frames to frames. `seen_frames` finds which frames a forward picks of its clip, `unpadded` which
-frames are left by layers that do not pad, `frame_order` in which order its first layers (`first_layers`) see them, and
-`frame_columns` tells logits of frames from those of classes. Where rows are to be time steps of a module, `layer_rows`
-makes their seeds, and `rows_advice` finds a module for them.
+from attention of frames to frames. Time is where the shapes of layers say it (`time_of_layers`), unless the forward
+moved frames between its layers, where `frame_times` follows them. `seen_frames` finds which frames a forward picks of
+its clip, `unpadded` which frames are left by layers that do not pad, `frame_order` in which order its first layers
+(`first_layers`) see them, and `frame_columns` tells logits of frames from those of classes. Where rows are to be time
+steps of a module, `layer_rows` makes their seeds, and `rows_advice` finds a module for them.
 `clip_relevance` propagates the seeds of one batch of clips, and `temporal_matrix` makes the matrix from the rows.
 `notes` says what is to be known beside the numbers.
 

@@ -91,10 +91,10 @@ class Axes:
         numbers: dict[Node, Tensor] = {}
         for source in _sources(edge[0]):
             if (axis := self._found[source]) is not None:
-                shape, _, device = kind((source, 0))
-                shaped = axis.numbers.reshape([-1 if i == axis.dim else 1 for i in range(len(shape))])
-                numbers[source] = shaped.to(device) + 1
-        return _along_one(moved(edge, numbers).cpu() - 1) if numbers else None
+                shape = kind((source, 0))[0]
+                numbers[source] = axis.numbers.reshape([-1 if i == axis.dim else 1 for i in range(len(shape))]) + 1
+        nothing = dict.fromkeys(_sources(edge[0]), torch.zeros((), dtype=torch.long, device="cpu"))
+        return _along_one(moved(edge, nothing | numbers).cpu() - 1) if numbers else None
 
 
 def _sources(node: Node) -> list[Node]:

@@ -7,6 +7,9 @@ from itertools import pairwise
 OF_EACH_CLIP = [[False], [False]]
 """The time steps of entries that come from other steps in each clip of the batch; compared by identity."""
 
+SCATTERED = [[False], [False]]
+"""The time steps of entries of which some hold frames that do not follow one another; compared by identity."""
+
 
 def by_frame(source_steps: list[list[bool]]) -> list[list[int]] | None:
     """The entries of every frame, from the earliest to the latest; None if they are no series of frames."""
@@ -62,6 +65,11 @@ def groups_of(source_steps: list[list[bool]]) -> list[list[int]] | None:
     return [entries[i] for i in order]
 
 
+def has_gaps(steps: list[bool]) -> bool:
+    """Whether an entry comes from time steps with others between them."""
+    return any(steps) and not all(steps[slice(*_span(steps))])
+
+
 def _span(steps: list[bool]) -> tuple[int, int]:
     """The first and the last time step."""
     return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
@@ -73,6 +81,11 @@ def disorder(source_steps: list[list[bool]]) -> str:
         return "averages features of layers that have different numbers of time steps"
     if source_steps is OF_EACH_CLIP:
         return "averages other time steps of each clip of this batch: explain the clips one by one"
+    if source_steps is SCATTERED:
+        return (
+            "averages entries of which some hold frames that lie apart in time, as where several views of the clip or "
+            "segments of it are stacked, so that no row would be of one time; average each view, or each frame, first"
+        )
     if not all(any(steps) for steps in source_steps):
         return "averages constants beside the frames, which belong to no frame"
     if all(steps == source_steps[0] for steps in source_steps):

@@ -14,6 +14,7 @@ from lrp3d.propagation.frame_order import Found, found_frames, places_of_frames,
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, in_words, seen_frames
 from lrp3d.propagation.time_average import TimeAverage
+from lrp3d.propagation.time_axis import are_apart
 from lrp3d.propagation.unpadded import middle_frames
 from lrp3d.transfer import numbers
 from lrp3d.twin.trace import Trace
@@ -25,10 +26,11 @@ Two orders of summation in float32 stay far below the one; types of half precisi
 """
 
 
-def check_clock(averages: list[TimeAverage]) -> None:
+def check_clock(record: Trace, averages: list[TimeAverage]) -> None:
     """Refuses several averages that cannot share one clock.
 
-    Some average a part of the time steps only, or their numbers of steps are too close to be slow and fast pathways.
+    Some average a part of the time steps only, or features of layers that see a part of the clip only, or their numbers
+    of steps are too close to be slow and fast pathways.
 
     Raises:
         NoFrameLogits: nothing says which frame of one average belongs to which of another.
@@ -44,6 +46,13 @@ def check_clock(averages: list[TimeAverage]) -> None:
                 f"{length} alone, so that they are on no common clock; average over all steps, or explain such a part "
                 "by itself"
             )
+    rows = [(average.entries, average.entry_of_each_frame) for average in averages]
+    if len(record.entries) == 1 and are_apart(rows, record.output.grad_fn, len(record.output)):
+        names = " and ".join(f"'{average.step.name}'" for average in averages)
+        raise NoFrameLogits(
+            f"{names} average features of different parts of the clip, so that they are on no common clock; average "
+            "over all steps, or explain each part by itself"
+        )
     few, many = min(average.frames for average in averages), max(average.frames for average in averages)
     if few < many and 2 * (few - 1) >= many:
         raise NoFrameLogits(

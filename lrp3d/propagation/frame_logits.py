@@ -257,7 +257,7 @@ def frame_seeds(
     follows_classifier = [average.step.after_classifier for average in averages]
     if any(follows_classifier) and not all(follows_classifier):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
-    check_clock(averages)
+    check_clock(record, averages)
     seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
     by_clip = len(averages[0].features) == len(record.output)  # heads that are folded into the batch are turned alone
     if all(follows_classifier) and len(averages) == 1 and by_clip and _adds_up(record.output, averages[0]):

@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.layout import Layout
 from lrp3d.propagation.first_layers import FirstLayer, first_layers
 from lrp3d.propagation.time_average import TimeAverage
-from lrp3d.propagation.time_axis import time_axis_test
+from lrp3d.propagation.time_of_layers import time_axis_test
 from lrp3d.steps.elementwise import Elementwise
 from lrp3d.steps.ends import ClipInput
 from lrp3d.steps.graph import Edge, parents, step_of

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.propagation.time_average import TimeAverage
-from lrp3d.propagation.time_axis import by_time_step, orders, shape_says_time, time_axis_test
-from lrp3d.steps.ends import ClipInput, ConstantOutput
+from lrp3d.propagation.time_of_layers import TimeOfLayers, time_axis_test
+from lrp3d.steps.ends import ConstantOutput
 from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.spread_down import spread_down
 from lrp3d.values import in_widest_type
@@ -67,18 +67,15 @@ def _is_weighed(average: TimeAverage) -> bool:
 def _differs_over_time(average: TimeAverage, seed: Tensor, batch: int) -> bool | None:
     """Whether different sums of `seed` (*output) arrive at different time steps; None if nobody knows."""
     has_time_axis = time_axis_test(batch)
-    of_layers = orders(average.node, batch, has_time_axis)
+    layers = TimeOfLayers.below(average.node, batch, has_time_axis)
     signed, whole = (spread_down((average.node, 0), r, has_time_axis, into_weights=True) for r in (seed, seed.abs()))
     unknown = False
     for (r, step), (sizes, _) in zip(signed, whole, strict=True):
         rounding = NEGLIGIBLE * sizes.abs().max()
         if isinstance(step, ConstantOutput) or bool((r.abs() <= rounding).all()):
             continue
-        if isinstance(step, ClipInput) and step.layout is not None and step.layout.has_time:
-            sums, of_sizes = (step.layout.frames(x[None], batch)[0] for x in (r, sizes))
-        elif shape_says_time(step, batch):
-            sums, of_sizes = (by_time_step(x, batch, of_layers.get(step)).sum(2) for x in (r, sizes))
-        else:
+        sums, of_sizes = layers.sums(r, step), layers.sums(sizes, step)
+        if sums is None or of_sizes is None:
             unknown = True
             continue
         if bool((sums - sums.mean(1, keepdim=True)).abs().max() > NEGLIGIBLE * of_sizes.max()):

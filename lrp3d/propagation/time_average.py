@@ -50,6 +50,11 @@ class TimeAverage:
         """The number of frames that the averaged values stand for."""
         return self.entries.number if self.matrix is None else len(self.matrix)
 
+    @property
+    def entry_of_each_frame(self) -> list[int]:
+        """One of the averaged entries of each frame, from the earliest to the latest."""
+        return self.order if self.matrix is None else self.matrix.argmax(1).tolist()
+
     def keeps_time(self, batch: int) -> bool:
         """Whether another axis has the frames, so that this average is over the places of a picture."""
         shape = self.features.shape

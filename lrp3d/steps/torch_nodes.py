@@ -35,7 +35,7 @@ def reshapes(node: Node) -> bool:
         kept = repeats[len(repeats) - len(sizes) :]
         return all(size == 1 or count == 1 for size, count in zip(sizes, kept, strict=True))
     if name.startswith("Select"):
-        return bool(node._saved_self_sym_sizes[_signed(node._saved_dim)] == 1)
+        return bool(node._saved_self_sym_sizes[signed(node._saved_dim)] == 1)
     return name.startswith(_RESHAPES) or _takes_all(node)
 
 
@@ -63,7 +63,7 @@ def picks_by_clip(node: Node) -> bool:
 
 def axis_of(node: Node) -> int:
     """The axis along which a node of torch works, counted from the first one."""
-    axis = _signed(node._saved_dim)
+    axis = signed(node._saved_dim)
     return axis + len(node._input_metadata[0].shape) if axis < 0 else axis
 
 
@@ -71,11 +71,11 @@ def _takes_all(node: Node) -> bool:
     """Whether a node is a slice of all values; older versions of torch make one for every `:` of an index."""
     if not node.name().startswith("Slice") or not hasattr(node, "_saved_self_sym_sizes"):
         return False
-    size, start, end = node._saved_self_sym_sizes[_signed(node._saved_dim)], node._saved_start, node._saved_end
-    starts_first = start is None or _signed(start) == 0 or _signed(start) <= -size
-    return bool(starts_first and (end is None or _signed(end) >= size) and node._saved_step == 1)
+    size, start, end = node._saved_self_sym_sizes[signed(node._saved_dim)], node._saved_start, node._saved_end
+    starts_first = start is None or signed(start) == 0 or signed(start) <= -size
+    return bool(starts_first and (end is None or signed(end) >= size) and node._saved_step == 1)
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """A number that torch keeps in its nodes without a sign."""
     return number - (2**64 if number >= 2**63 else 0)
