@@ -24,6 +24,8 @@ class Average(LinearMap):
     """The same average over space alone, where all frames have equal weight in the average; else None."""
     windows: Geometry | None = None
     """How its windows move over its input, if it is a pool."""
+    leaves_out: bool = False
+    """Whether some outputs may be made of no input, as where values are added into zeros."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """Computes `v * function(a)`."""
@@ -44,6 +46,10 @@ class Average(LinearMap):
         samples = torch.Size((len(r) * shape[0], *shape[1:]))
         out = torch.unflatten(self.gradient(r.flatten(0, 1), samples), 0, (len(r), shape[0]))
         return out if v == 1.0 else out * v
+
+    def may_leave_out(self, shape: torch.Size) -> bool:
+        """As it was said when it was made."""
+        return self.leaves_out
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Sums the fixed weights of the real inputs, because `spread` shares by the same weights."""

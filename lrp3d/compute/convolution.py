@@ -40,6 +40,10 @@ class Convolution(LinearMap):
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))  # (s b, c, ...)
         return torch.unflatten(folded, 0, (seeds, batch))
 
+    def may_leave_out(self, shape: torch.Size) -> bool:
+        """Where kernels leave gaps between the inputs, or see nothing but padding."""
+        return self.geometry.leaves_out(shape[-len(self.geometry.kernel) :])
+
     def scaled_adjoint(self, r: Tensor, scale: Tensor, v: Weight, shape: torch.Size) -> Tensor | None:
         """Multiplies where the kernel takes the relevance through the caches block by block."""
         assert isinstance(v, Tensor)

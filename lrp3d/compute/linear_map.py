@@ -105,6 +105,10 @@ class LinearMap:
         """
         return None
 
+    def may_leave_out(self, shape: torch.Size) -> bool:
+        """Whether some outputs may be made of none of the inputs (*shape), so that they are constants."""
+        return False
+
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Counts the inputs of each output; `ones` is one at every real input."""
         return self(ones, torch.ones_like(w) if isinstance(w, Tensor) else 1.0)

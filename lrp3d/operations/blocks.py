@@ -250,7 +250,8 @@ def shares(
     signal = Signal(nonnegative=nonnegative, weighs=weighs)
     if not has_weight and in_range:
         signal.low, signal.high = tracer.signals.range_of_sum([(s.x, s.apply) for s in signals], bias)
-    if any(k.is_input is not None for k in incoming):
+    leave_out = all(s.map.may_leave_out(s.x.shape) for s in signals)
+    if leave_out or any(k.is_input is not None for k in incoming):
         counts = [s.map.count(tracer.input_mask(s.x), s.w) for s in signals]
         signal.is_input = tracer.signals.constants_among(sum(counts[1:], counts[0]), output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind, note)

@@ -46,4 +46,5 @@ def fold(
     def function(x: Tensor) -> Tensor:
         return F.fold(x, output_size, kernel_size, dilation, padding, stride)
 
-    return shares(function(input), [Operand(input, Average(function))], nonnegative=both_nonnegative(input))
+    patches = Operand(input, Average(function, leaves_out=True))
+    return shares(function(input), [patches], nonnegative=both_nonnegative(input))

@@ -132,7 +132,7 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 
     output = torch.index_put(input, places, values, accumulate)
     values = rearranged(lambda x: x.expand(input[places].shape), values)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(values, Average(laid_out))]
+    summands = [Operand(input, Broadcast(output.shape)), Operand(values, Average(laid_out, leaves_out=True))]
     return shares(output, summands, nonnegative=both_nonnegative(input, values), is_layer=False)
 
 
@@ -172,7 +172,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     output = torch.scatter_add(input, dim, index, src)
     if src.shape != index.shape:  # torch reads as much of it as the index has places for
         src = rearranged(lambda x: x[tuple(slice(size) for size in index.shape)], src)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(src, Average(laid_out))]
+    summands = [Operand(input, Broadcast(output.shape)), Operand(src, Average(laid_out, leaves_out=True))]
     return shares(output, summands, nonnegative=both_nonnegative(input, src))
 
 
@@ -185,7 +185,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
     source = scaled(source, alpha)
     output = torch.index_add(input, dim, index, source)
-    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out))]
+    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out, leaves_out=True))]
     return shares(output, summands, nonnegative=both_nonnegative(input, source))
 
 

@@ -164,17 +164,22 @@ def _takes_values_one_by_one(step: Step) -> bool:
 def _together(parts: Sequence[Tensor], shape: torch.Size) -> Tensor | None:
     """Of a sum or a product: the time of those that are in order, if others are not, and the mean if several are.
 
-    What a shift has wrapped around the ends of the clip is not, and says nothing of where its sum belongs.
+    What a shift has wrapped around the ends of the clip is not, and says nothing of where its sum belongs; nor does
+    what was written into some places of zeros, beside what has all of its frames.
     """
     parts = [times.reshape(*[1] * (len(shape) - times.dim()), *times.shape) for times in parts]
     if any(size not in (1, whole) for times in parts for size, whole in zip(times.shape, shape, strict=True)):
         return None
     parts = [times for times in parts if times.numel() > 1] or parts
-    descents = [int((times.flatten()[1:] < times.flatten()[:-1]).sum()) for times in parts]
-    in_order = [times for times, count in zip(parts, descents, strict=True) if count == min(descents)]
-    if len(in_order) == 1:
-        return in_order[0]
-    return compressed(torch.stack(torch.broadcast_tensors(*in_order)).nanmean(0))
+    doubts = [(_descents(times), float(times.isnan().double().mean())) for times in parts]
+    best = [times for times, doubt in zip(parts, doubts, strict=True) if doubt == min(doubts)]
+    return best[0] if len(best) == 1 else compressed(torch.stack(torch.broadcast_tensors(*best)).nanmean(0))
+
+
+def _descents(times: Tensor) -> int:
+    """How often an earlier time follows a later one, in the order of the values."""
+    known = times[~times.isnan()]
+    return int((known[1:] < known[:-1]).sum())
 
 
 def _of_one(step: Step, times: Tensor) -> Tensor | None:
@@ -194,7 +199,7 @@ def _of_one(step: Step, times: Tensor) -> Tensor | None:
         return _middle(times, -1)
     if isinstance(map, SumOver):
         return _over_axes(times, tuple(axis % len(shape) for axis in map.axes), map.keepdim)
-    if len(shape) == len(step.shape):
+    if len(shape) == len(step.shape) and not map.may_leave_out(shape):  # such as values added into zeros somewhere
         return _over_windows(times, shape, step.shape, map.windows if isinstance(map, Average) else None)
     return None
 

@@ -264,6 +264,59 @@ READ = {
     "einsum": read(lambda state, along: torch.einsum("bncd,bnd->bnc", state, along)),
     "matmul": read(lambda state, along: (state @ along[..., None])[..., 0]),
 }
+PLACES = torch.tensor([3, 1])
+
+
+def beside(added):
+    """A residual sum with two frames that are added into zeros, at other places."""
+    return lambda x: x + added(torch.zeros_like(x), x[:, :, :2], PLACES.view(2, 1, 1).expand_as(x[:, :, :2]))
+
+
+def written(zeros, frames, at):
+    zeros[:, :, PLACES] = frames
+    return zeros
+
+
+def put(zeros, frames, at):
+    zeros, frames = zeros.movedim(2, 0).contiguous(), frames.movedim(2, 0)
+    return zeros.index_put((PLACES,), frames, accumulate=True).movedim(0, 2)
+
+
+ADDED_INTO_ZEROS = {
+    "written": beside(written),
+    "concatenated": beside(
+        lambda zeros, x, at: torch.cat([zeros[:, :, :1], x[:, :, 1:], zeros[:, :, :1], x[:, :, :1]], 2)
+    ),
+    "index_copy": beside(lambda zeros, x, at: zeros.index_copy(2, PLACES, x)),
+    "index_add": beside(lambda zeros, x, at: zeros.index_add(2, PLACES, x)),
+    "index_add, in place": beside(lambda zeros, x, at: zeros.index_add_(2, PLACES, x)),
+    "index_put": beside(put),
+    "scatter": beside(lambda zeros, x, at: zeros.scatter(2, at, x)),
+    "scatter_add": beside(lambda zeros, x, at: zeros.scatter_add(2, at, x)),
+    "scatter_add, in place": beside(lambda zeros, x, at: zeros.scatter_add_(2, at, x)),
+    "scatter_reduce": beside(lambda zeros, x, at: zeros.scatter_reduce(2, at, x, "sum")),
+    "scatter_reduce of means": beside(lambda zeros, x, at: zeros.scatter_reduce(2, at, x, "mean", include_self=False)),
+}
+KERNEL = drawn(CHANNELS, CHANNELS, 1, 1, 1, seed=5)
+
+
+def spaced(x):
+    y = torch.zeros_like(x)
+    y[:, :, ::2] = F.conv3d(x[:, :, :2], KERNEL)
+    return x + y
+
+
+UPSAMPLED_BY_ZEROS = {
+    "written": spaced,
+    "stacked": lambda x: x + torch.stack([y := F.conv3d(x[:, :, :2], KERNEL), torch.zeros_like(y)], 3).flatten(2, 3),
+    "transposed convolution": lambda x: (
+        x + F.conv_transpose3d(x[:, :, :2], KERNEL.transpose(0, 1), stride=(2, 1, 1), output_padding=(1, 0, 0))
+    ),
+}
+PADDED_BEHIND = {
+    "pad": lambda x: x[:, :, :3] + F.pad(F.conv3d(x[:, :, :1], KERNEL), (0, 0, 0, 0, 1, 1)),
+    "padding of the convolution": lambda x: x[:, :, :3] + F.conv3d(x[:, :, :1], KERNEL, padding=(1, 0, 0)),
+}
 FUNCTIONS = {
     "ReLU": RELU,
     "leaky ReLU": LEAKY,
@@ -283,6 +336,9 @@ FUNCTIONS = {
     "gate": GATE,
     "bias": BIAS,
     "read-out of a state": READ,
+    "frames added into zeros": ADDED_INTO_ZEROS,
+    "frames with zeros between them": UPSAMPLED_BY_ZEROS,
+    "zeros that a convolution pads": PADDED_BEHIND,
 }
 
 
