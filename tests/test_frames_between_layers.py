@@ -142,6 +142,23 @@ def test_what_comes_later_is_seen_by_causal_layers_of_a_turned_clip(name):
     assert seen.triu(1).any()
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_parts_of_the_clip_keep_their_frames_in_whatever_order_a_layer_sees_them(swapped):
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.early, self.late = nn.Conv3d(3, 5, 1), nn.Conv3d(3, 5, 1)
+            self.all, self.fc = nn.Conv3d(5, 5, 1), nn.Linear(5, 4)
+
+        def forward(self, x):
+            parts = [self.early(x[:, :, :3]), self.late(x[:, :, 3:])]
+            return pooled(self, self.all(torch.cat(parts[::-1] if swapped else parts, 2).relu()).relu())
+
+    found = lrp3d.explain(Parts().double().eval(), CLIP, 0, contrastive=False)
+    assert torch.equal(found.matrix != 0, OWN.expand(2, -1, -1))
+
+
 BLOCKS = {
     "pooled behind": lambda net, x: pooled(net, F.avg_pool3d(net.a(x.flip(2)).relu(), (2, 1, 1))),
     "interleaved segments": lambda net, x: net.fc(

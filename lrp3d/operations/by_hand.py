@@ -37,7 +37,7 @@ def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
     if signal is None:
         return output
     known = vars(signal) | {"ends": ends}
-    if _from_zero(ends) and math.isclose(ends[1], 1):
+    if _from_zero(ends) and ends[1] > 0:
         known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}
     tracer.signals[output] = Bounded(**known)
     return output

@@ -40,7 +40,8 @@ class FrameTimes:
 
     Args:
         batch: the number of clips.
-        first: the first layers whose shape says where time is: time is what lies along their axis.
+        first: layers from which times are followed, instead of from the clip: time is what lies along the axis that is
+            time by their shape.
         orders: for those whose batch (t b) does not have the frames of a clip together, the order in which it would.
     """
 
@@ -71,6 +72,8 @@ class FrameTimes:
             return self._of_clip(step)
         if step in self._first:
             return self._of_first_layer(step)
+        if isinstance(step, ConstantOutput):
+            return None
         inputs = [self._incoming(edge) for edge in _inputs(node)]
         known = [times for times in inputs if times is not None]
         if not known:

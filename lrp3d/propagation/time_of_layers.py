@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -46,11 +46,11 @@ class TimeOfLayers:
         nodes = downwards([root], lambda node: (step := step_of(node)) is not None and has_time_axis(step))
         layers = {step: node for node in nodes if (step := step_of(node)) is not None and has_time_axis(step)}
         layers = {step: node for step, node in layers.items() if shape_says_time(step, batch)}
-        first = {layer.step for layer in first_layers(root)}
+        first = [layer.step for layer in first_layers(root)]
         if all(step in first for step in layers):
             return cls(batch, {}, {})
         orders = {} if all(len(step.shape) == 4 for step in first) else _orders(layers, batch)
-        times = FrameTimes(batch, {step for step in first if has_time_axis(step)}, orders)
+        times = _times(root, batch, [step for step in first if has_time_axis(step)], orders)
         return cls(batch, orders, {step: times.of(node) for step, node in layers.items()})
 
     def among(self, layers: Collection[Step]) -> TimeOfLayers:
@@ -104,6 +104,20 @@ class TimeOfLayers:
         counts = torch.zeros(self._batch, self._length + 1, dtype=torch.long, device=mask.device)
         counts.scatter_add_(1, numbers.to(mask.device).flatten(1) + 1, set_at)
         return (counts[:, 1:] > 0) | (counts[:, :1] > 0)
+
+
+def _times(root: Node, batch: int, first: Sequence[Step], orders: Mapping[Step, Tensor]) -> FrameTimes:
+    """The times of all tensors below a node, as the first layers have them, whose order `frame_order` finds.
+
+    Where these see different parts of the clip, times are those of the clip.
+    """
+    if len(first) > 1:
+        of_clip = FrameTimes(batch, (), {})
+        nodes = {step: node for node in downwards([root]) if (step := step_of(node)) is not None}
+        seen = [of_clip.of(nodes[step]) for step in first]
+        if not _are_aligned([times.flatten().unique() for times in seen if times is not None]):
+            return of_clip
+    return FrameTimes(batch, first, orders)
 
 
 def _orders(layers: Mapping[Step, Node], batch: int) -> dict[Step, Tensor]:
