@@ -37,7 +37,7 @@ def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
     if signal is None:
         return output
     known = vars(signal) | {"ends": ends}
-    if _from_zero(ends) and ends[1] > 0:
+    if _from_zero(ends) and math.isclose(ends[1], 1):
         known |= {"nonnegative": True, "weighs": max(signal.weighs, Weighs.GATE)}
     tracer.signals[output] = Bounded(**known)
     return output
@@ -45,6 +45,12 @@ def bounded(output: Tensor, ends: tuple[float, float]) -> Tensor:
 
 def _from_zero(ends: tuple[float, float]) -> bool:
     return any(math.isclose(end, 0, abs_tol=1e-9) for end in ends)
+
+
+def is_bounded_above_zero(x: Tensor) -> bool:
+    """Whether an output lies between 0 and some number, as `1 + tanh(x)`, which may be a gate or a feature."""
+    signal = active_tracer().signal(x)
+    return isinstance(signal, Bounded) and _from_zero(signal.ends) and signal.ends[1] > 0
 
 
 def moves_to_zero(x: Tensor, number: Any) -> bool:

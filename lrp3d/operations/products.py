@@ -175,6 +175,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         assert handler is not None
         softmax: Tensor = handler(*of)
         return softmax
+    if not is_constant(input) and (sigmoid := by_hand.reciprocal_sigmoid(other)) is not None:
+        return mul(input, sigmoid)  # `x / (1 + exp(-gate))`
     output = input / other
     nonnegative = both_nonnegative(input, other)
     if is_constant(input):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lrp3d.operations import by_hand
 from lrp3d.operations.copies import own_shape
 from lrp3d.registry import active_tracer
 from lrp3d.tracing.signals import Weighs
@@ -25,9 +26,10 @@ def which_weighs(
             they are summed, with size one along those that a factor lacks; None if that is unknown.
 
     A statistic is always the weight. Otherwise the first of these is: the factor that the composite names; a gate; the
-    factor that is copied along an axis; a product of two features (dot-product attention); and, where products are
-    summed, or will be, as both factors are copied along axes of the other (an outer product), the factor that is never
-    negative (the features of a kernel, in linear attention; the step size of a state-space model).
+    factor that is copied along an axis; a product of two features (dot-product attention); what lies between 0 and some
+    number (`1 + tanh(x)`), where products are not summed; and, where they are, or will be, as both factors are copied
+    along axes of the other (an outer product), the factor that is never negative (the features of a kernel, in linear
+    attention; the step size of a state-space model).
     """
     tracer = active_tracer()
     signals = [tracer.signals[x] for x in (a, b)]
@@ -45,6 +47,9 @@ def which_weighs(
         return copied.index(True), "copied along an axis"
     if ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).label
+    bounded = [by_hand.is_bounded_above_zero(x) for x in (a, b)]
+    if not summed and sum(bounded) == 1:
+        return bounded.index(True), "never negative, and bounded"
     is_outer = not summed and all(copied) and carriers == [[own_shape(x)] for x in (a, b)]
     if (summed or is_outer) and signals[0].nonnegative != signals[1].nonnegative:
         return (0 if signals[0].nonnegative else 1), "never negative"

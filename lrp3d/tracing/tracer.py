@@ -21,9 +21,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.printed import with_article
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
+from lrp3d.steps.elementwise import PassThrough
 from lrp3d.steps.ends import ConstantOutput, Outlet, Unsupported
 from lrp3d.steps.step import GRADIENT, Token
 from lrp3d.steps.writes import Shared
+from lrp3d.tracing.activations import BY_HAND, Activations, sign_of
 from lrp3d.tracing.advice import BITS, COMPLEX, COPIED, NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Write, WrittenMemory
@@ -75,6 +77,8 @@ class Tracer(Recorder, TorchFunctionMode):
         """Tensors without derivative (masks, indices) that were computed from signals."""
         self.not_outlets: dict[str, str] = {}
         """Modules that a pattern met and whose output cannot be such a step, and the reason why."""
+        self.activations: Activations = Activations(self.is_signal)
+        """Functions of one signal alone, which the forward may write in several operations."""
         self._memory = WrittenMemory(own)
         self._current_values: list[tuple[Tensor, Tensor]] = []
         """The tensors that the model gave to the running operations, and their current values."""
@@ -324,12 +328,15 @@ class Tracer(Recorder, TorchFunctionMode):
                 kwargs = dict(kwargs)
                 target = kwargs.pop("out")
                 return self._write(target, self.perform_on_values(handler, args, kwargs, func))
+            is_outermost, before = not self._inside, len(self.steps)
             with self._performing(handler, func):
                 if handler is None:
                     out = self._run_unregistered(func, args, kwargs, signals)
                 else:
                     with torch.no_grad():
                         out = handler(*args, **kwargs)
+                if is_outermost and self._replacement is None:
+                    out = self._as_activation(func, args, kwargs, out, before)
                 if not tracking:
                     out = self._refuse_untracked(out)
             if not self._inside and signals:
@@ -338,6 +345,22 @@ class Tracer(Recorder, TorchFunctionMode):
                 tokens = mapped(self._tokenised, out)
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
+
+    def _as_activation(self, func: Any, args: Any, kwargs: Any, out: Any, before: int) -> Any:
+        """The result of an operation, through which relevance passes to the one signal that an activation is of.
+
+        Its step takes the place of those that were made for the operation, the first of which has the number `before`.
+        """
+        of = self.activations.of_one_signal(func, args, kwargs, out)
+        if of is None:
+            return out
+        step = PassThrough(of.shape, factor=sign_of(out, of))
+        known = replace(self.signals[out], product=None, scaled=None)
+        site = self.steps[-1].site
+        del self.steps[before:]
+        activated = self.attach(step, out.detach(), [of], known, note=BY_HAND, name=site.name, like=site)
+        self.activations.completed(activated, of)
+        return activated
 
     def _run_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Runs a function of constants, but never lets it write into the memory of the model."""
