@@ -15,7 +15,7 @@ from lrp3d.compute.maps import Bilinear, LinearMap
 from lrp3d.operations.arithmetic import sum
 from lrp3d.operations.blocks import Operand, is_constant, rearranged, shares
 from lrp3d.operations.copies import own_shape
-from lrp3d.operations.products import all_alike, contraction, mul, summed_over
+from lrp3d.operations.products import all_alike, contraction, mul, summed_over, weighs_frames_or_places
 from lrp3d.registry import active_tracer, register_operation
 
 
@@ -36,7 +36,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     subscripts = explicit(equation, [x.dim() for x in tensors])
     if signals and (product := _elementwise(subscripts, tensors)) is not None:
         return product
-    if signals and (total := _weighed_alike(subscripts, tensors)) is not None:
+    if signals and (total := _weighed_sum(subscripts, tensors)) is not None:
         return total
     if len(signals) == 2 and (gated := _gated(subscripts, tensors)) is not None:
         return gated
@@ -135,8 +135,11 @@ def _elementwise(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
     return mul(*factors)
 
 
-def _weighed_alike(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
-    """A sum over the axes of a constant that weighs all alike (`bct,t->bc`), which may be a mean; None for others."""
+def _weighed_sum(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
+    """A sum over the axes of a constant of which all are alike, or that weighs frames or places; None for others.
+
+    So `bct,t->bc` may be a mean over frames.
+    """
     operands, kept = subscripts.split("->")
     left, right = operands.split(",")
     first, second = tensors
@@ -146,12 +149,23 @@ def _weighed_alike(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
         aligned = [sizes.get(letter) for letter in of_weights] == list(
             weights.shape
         )  # a size of one would be spread out
-        if alone and aligned and not is_constant(x) and all_alike(weights):
+        if not alone or not aligned or is_constant(x) or not is_constant(weights) or weights.numel() < 2:
+            continue
+        alike = all_alike(weights)
+        axes = tuple(of_x.index(letter) - len(of_x) for letter in of_weights if letter in of_x)
+        if alike or (len(axes) == len(of_weights) and weighs_frames_or_places(x, weights, axes)):
             with active_tracer().part("weighed"):
-                weighed = mul(x, weights.flatten()[0])
+                weighed = mul(x, weights.flatten()[0]) if alike else mul(x, _laid_out_as(of_x, weights, of_weights))
             equation = f"{of_x}->{kept}"
             return _einsum_of_one(equation, weighed, torch.einsum(equation, weighed.detach()), nn.Linear)
     return None
+
+
+def _laid_out_as(letters: str, weights: Tensor, of_weights: str) -> Tensor:
+    """Weights with their axes in the order of letters, and an axis of size one for each letter that they lack."""
+    weights = weights.permute([of_weights.index(letter) for letter in letters if letter in of_weights])
+    sizes = iter(weights.shape)
+    return weights.reshape([next(sizes) if letter in of_weights else 1 for letter in letters])
 
 
 def _gated(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:

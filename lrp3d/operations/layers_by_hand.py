@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.operations.blocks import rearranged
 from lrp3d.operations.copies import shape_among
-from lrp3d.operations.products import contraction, looked_at
+from lrp3d.operations.over_channels import are_channels
+from lrp3d.operations.products import contraction
 from lrp3d.registry import active_tracer
-from lrp3d.steps.graph import edge_of
-from lrp3d.steps.spread_down import sees_channels
 
 
 def layer_by_hand(x: Tensor, output: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor | None:
@@ -36,7 +34,7 @@ def layer_by_hand(x: Tensor, output: Tensor, axes: tuple[int, ...], keepdim: boo
     if not all(shape[axis] > 1 for axis in summed for shape in shapes):
         return None
     has_copies = any(size == 1 < of_weight for size, of_weight in zip(*shapes, strict=True))
-    if not has_copies and not _weighs_channels(x, axes):
+    if not has_copies and not are_channels(x, axes):
         return None
     source, weight = signal.scaled
     of_signal = [axis for axis in range(x.dim()) if shapes[0][axis] > 1 or x.shape[axis] == 1]
@@ -48,15 +46,6 @@ def layer_by_hand(x: Tensor, output: Tensor, axes: tuple[int, ...], keepdim: boo
     flat = output.flatten().view([x.shape[axis] for axis in kept]) if keepdim else output
     layer = contraction(flat, factors, [Einsum(equation, True), Einsum(equation, False)], nn.Linear)
     return rearranged(lambda t: t.view(output.shape), layer) if keepdim else layer
-
-
-def _weighs_channels(x: Tensor, axes: tuple[int, ...]) -> bool:
-    """Whether the products that are summed to one value are those of channels, or of the features (b, c) of clips."""
-    if x.dim() == 2:
-        return True
-    marked = torch.zeros_like(x, requires_grad=False)
-    marked[tuple(slice(None) if axis - x.dim() in axes else -1 for axis in range(x.dim()))] = 1
-    return sees_channels(edge_of(x), marked, looked_at)
 
 
 def _with_axes(x: Tensor, product: Tensor, axes: list[int]) -> Tensor:

@@ -37,6 +37,7 @@ from lrp3d.operations.blocks import (
     shares,
 )
 from lrp3d.operations.copies import own_shape, shape_among
+from lrp3d.operations.over_channels import are_channels, looked_at
 from lrp3d.operations.which_weighs import which_weighs, words_of
 from lrp3d.registry import TorchFunction, active_tracer, handler_of, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
@@ -267,10 +268,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """A product of matrices: of a signal and a constant, or of two signals, one of which may be the weight."""
     input, other = dense(input), dense(other)
     for x, weights, axis in ((input, other, -1), (other, input, -2)):
-        if _is_one_value(weights, axis) and x.dim() > 1 and not is_constant(x):
-            with active_tracer().part("weighed"):
-                weighed_alike = mul(x, weights.flatten()[0])
-            return summed_over(weighed_alike, (axis,), weights.dim() > 1, nn.Linear)
+        if (total := weighed_sum(x, weights, axis)) is not None:
+            return total
     if min(input.dim(), other.dim()) > 1:
         maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
     else:
@@ -330,16 +329,39 @@ def _axes_of_weight(layer: LinearStep) -> set[int]:
     return set()
 
 
-def _is_one_value(weights: Tensor, axis: int) -> bool:
-    """Whether a constant weighs all that it is multiplied with alike, so that the product is a sum or a mean.
+def weighed_sum(x: Tensor, weights: Tensor, axis: int) -> Tensor | None:
+    """The product with a constant as products and their sum, if it is a sum over frames or places; else None.
+
+    It is one where all weights are alike, or where they are those of a single output and weigh no channels.
 
     Args:
-        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left.
-        axis: the axis of the other factor that is summed: -1 if that stands on the left, -2 if on the right.
+        x: what is weighed.
+        weights: (n,), (..., n, 1) on the right of what it weighs, or (..., 1, n) on the left.
+        axis: the axis of what is weighed that is summed: -1 if that stands on the left, -2 if on the right.
     """
-    if weights.dim() > 2 or (weights.dim() == 2 and weights.shape[axis] != 1):
-        return False
-    return all_alike(weights)
+    if is_constant(x) or not is_constant(weights) or x.dim() < 2 or weights.numel() < 2:
+        return None
+    if weights.dim() > 1 and weights.shape[axis] != 1:
+        return None
+    own = own_shape(weights)
+    if any(size > 1 for size in own[:-2]):
+        return None
+    of_output = weights[(0,) * max(0, weights.dim() - 2)].flatten()
+    alike = weights.dim() <= 2 and all_alike(weights)
+    if not alike and not weighs_frames_or_places(x, weights, (axis,)):
+        return None
+    with active_tracer().part("weighed"), active_tracer().outside_layers():  # the sum is the layer, if there is one
+        weighed = mul(x, of_output[0] if alike else of_output if axis == -1 else of_output[:, None])
+    shape = torch.broadcast_shapes(weighed.shape[:-2], weights.shape[:-2])
+    if shape != weighed.shape[:-2]:
+        return None
+    return summed_over(weighed, (axis,), weights.dim() > 1, nn.Linear)
+
+
+def weighs_frames_or_places(x: Tensor, weights: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether a constant that is summed to a single output weighs frames or places of features, and no channels."""
+    tracer = active_tracer()
+    return tracer.signals[x].low is None and not tracer.depends_on_clip(weights) and not are_channels(x, axes)
 
 
 def all_alike(weights: Tensor) -> bool:
@@ -348,12 +370,6 @@ def all_alike(weights: Tensor) -> bool:
         return False
     values = weights.flatten()
     return looked_at((values == values[0]).all())
-
-
-def looked_at(question: Tensor) -> bool:
-    """Whether a tensor of one value is true; a replay, which has to do as the pass did, waits for the device."""
-    answers = active_tracer().answers
-    return bool(question) if answers.over else answers(question)
 
 
 @register_operation(Tensor.__rmatmul__)

@@ -40,6 +40,19 @@ def order_of(source_steps: list[list[bool]]) -> list[int] | None:
     return list(range(len(source_steps))) if by_number else None
 
 
+def with_masked_frames(source_steps: list[list[bool]]) -> list[list[bool]]:
+    """The same with frames of their own for entries that are constants, where a forward masks some of all frames.
+
+    As many entries as time steps are those of these steps, if each entry that comes from any comes from its own.
+    """
+    if not source_steps or len(source_steps) != len(source_steps[0]) or all(any(steps) for steps in source_steps):
+        return source_steps
+    own = all(steps[i] or not any(steps) for i, steps in enumerate(source_steps))
+    if not own or not any(any(steps) for steps in source_steps):
+        return source_steps
+    return [steps if any(steps) else [i == step for step in range(len(steps))] for i, steps in enumerate(source_steps)]
+
+
 def own_steps(source_steps: list[list[bool]]) -> list[list[bool]] | None:
     """The own time step of each state that has seen all steps up to it, or all steps from it on; None for others."""
     if not source_steps or not all(any(steps) for steps in source_steps):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.propagation.entry_order import groups_of, order_of, own_steps
+from lrp3d.propagation.entry_order import groups_of, order_of, own_steps, with_masked_frames
 from lrp3d.propagation.time_axis import Entries, time_steps
 from lrp3d.steps.graph import Node, edges_below
 from lrp3d.steps.linear import LinearStep
@@ -64,6 +64,7 @@ class TimeAverage:
 
     def in_order(self, source_steps: list[list[bool]]) -> bool:
         """Takes the time steps of each entry, and says whether the entries are frames, one after another."""
+        source_steps = with_masked_frames(source_steps)
         order = order_of(source_steps)
         if order is None and (own := own_steps(source_steps)):
             source_steps, order = own, order_of(own)

@@ -256,7 +256,7 @@ class Recorder:
         return self._operation if scope is None else scope.take_name(self._operation)
 
     @contextmanager
-    def _outside_layers(self) -> Iterator[None]:
+    def outside_layers(self) -> Iterator[None]:
         """Gives steps that are made inside this block to the module around the layer that is running."""
         layers: list[Scope] = []
         while self._scopes and self._scopes[-1].is_layer:

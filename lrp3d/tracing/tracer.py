@@ -119,7 +119,7 @@ class Tracer(Recorder, TorchFunctionMode):
             if not any(shared.overlap()):
                 return value
             if not shared.read.repeats and not shared.written.repeats:
-                with torch.enable_grad(), self._outside_layers():  # not a part of the layer that reads the value
+                with torch.enable_grad(), self.outside_layers():  # not a part of the layer that reads the value
                     return cast(
                         Tensor, self.perform_on_values(handler_of(overwritten), (value, write.value, shared), {})
                     )
