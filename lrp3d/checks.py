@@ -173,8 +173,11 @@ def relevance_is_not_finite(layers: Sequence[str], grown: str, dtype: torch.dtyp
         )
     where = f", first behind {grown}" if grown else ""
     numbers, wider = str(dtype).removeprefix("torch."), "" if dtype == torch.float64 else ", or explain in float64"
-    return ValueError(
-        f"{begin}from layer to layer it grows beyond all numbers of {numbers}{where}. Rules that divide by sums of "
-        "both signs (epsilon, gamma, alpha-beta) do so in deep networks, most of all in those that nobody trained: "
-        f"take a composite whose shares are never negative, such as 'paper'{wider}"
-    )
+    return ValueError(f"{begin}from layer to layer it grows beyond all numbers of {numbers}{where}. {GROWTH}{wider}")
+
+
+GROWTH = (
+    "Rules that divide by sums of both signs (epsilon, gamma, alpha-beta) let it grow in deep networks, most of all in "
+    "those that nobody trained: take a composite whose shares are never negative, such as 'paper'"
+)
+"""Why relevance grows from layer to layer, and what to do."""

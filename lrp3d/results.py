@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.callers import warn
-from lrp3d.checks import relevance_is_not_finite
+from lrp3d.checks import GROWTH, relevance_is_not_finite
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.motion.splitting import Motion
@@ -29,6 +29,8 @@ from lrp3d.transfer import numbers
 LITTLE = 0.5  # of a logit; with less, most of what is explained is not in the matrix
 LITTLE_FLOWS = r"only -?\d+ % of the logit"
 """How the warning of little relevance in the matrix begins."""
+FAR_MORE = 1000.0
+"""How many times a logit relevance may sum up to in a layer before a warning says so."""
 Channels = dict[str, list[int]]
 """Indices of channels, by the name of the module whose output has them."""
 
@@ -116,7 +118,9 @@ def _explanation(
     conservation = clips.conservation(signed)  # before numbers are read, as it propagates too
     questions = asked()
     zeros = torch.stack(questions.questions) if questions is not None and questions.questions else reached[:0]
-    finite, reached, zeros, *flows = numbers([finite, reached, zeros, *clips.flows.values()])
+    finite, reached, zeros, sizes, *flows = numbers(
+        [finite, reached, zeros, clips.logit.abs().sum(), *clips.flows.values()]
+    )
     if questions is not None:
         questions.confirm(zeros.bool().tolist())
     ledger = Ledger(
@@ -125,6 +129,7 @@ def _explanation(
     if not finite:
         raise _not_finite(clips, ledger)
     warn_of_nothing(~reached.bool(), clips)
+    _warn_of_growth(ledger, float(sizes))
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -139,6 +144,24 @@ def _explanation(
         about=about(clips),
         where=channels or None,
         **clips.inside.of_explanation,
+    )
+
+
+def _warn_of_growth(ledger: Ledger, logit: float) -> None:
+    """Warns of relevance that has grown to far more than the logits, of which a map shows little but cancellation.
+
+    Args:
+        ledger: what came into every layer and went out of it, for all clips together.
+        logit: the sum of the sizes of the logits that are explained.
+    """
+    grown = next((entry for entry in ledger if abs(entry.relevance_out) > FAR_MORE * logit), None)
+    if grown is None or not logit:
+        return
+    largest = max(abs(entry.relevance_out) for entry in ledger) / logit
+    warn(
+        f"relevance grows from layer to layer to {largest:.0e} times the logit, first behind '{grown.layer}' "
+        f"({grown.rule}), so that maps and matrix show how large numbers cancel, not what the "
+        f"logit is made of. {GROWTH}"
     )
 
 

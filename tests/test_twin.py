@@ -204,6 +204,22 @@ def test_weights_that_are_nan_are_an_error_even_where_logits_are_finite():
         lrp3d.explain(model, CLIP, 0, output=lambda logits: logits[:, :2])
 
 
+@pytest.mark.parametrize("composite", ["epsilon", "paper"])
+def test_relevance_that_grows_to_far_more_than_the_logit_says_where(composite, recwarn):
+    """A feature of one ten-thousandth that is the difference of a mean and a bias of one."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Linear(1, 2, bias=False)).double().eval()
+    model[1].weight.data.fill_(1 / 12)
+    model[1].bias.data.fill_(1e-4 - 1)
+    model[2].weight.data.copy_(torch.tensor([[1e4], [5e3]]))
+    lrp3d.explain(model, torch.ones(1, 3, 2, 2).double(), 0, composite=composite, contrastive=False)
+    said = [str(warning.message) for warning in recwarn if "grows" in str(warning.message)]
+    if composite == "paper":
+        assert not said
+    else:
+        assert "to 1e+04 times the logit, first behind '1' (Epsilon" in said[0]
+        assert "such as 'paper'" in said[0]
+
+
 @pytest.mark.parametrize("temporal", [True, False])
 def test_relevance_that_grows_beyond_all_numbers_says_where_and_what_to_take(temporal):
     class Deep(nn.Module):
