@@ -7,7 +7,7 @@ exponentials need no rule. So relevance goes from the product to the signal in o
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Container, MutableMapping
 from typing import Any, NamedTuple
 
 import torch
@@ -48,11 +48,12 @@ class Activations:
     """What is known of functions of one signal alone, in one forward pass.
 
     Args:
-        is_signal: whether a tensor descends from the clip.
+        signals: the tensors that descend from the clip. (A method of whoever follows the pass would be a circle of
+            references, which keeps activations.)
     """
 
-    def __init__(self, is_signal: Callable[[Any], bool]) -> None:
-        self._is_signal = is_signal
+    def __init__(self, signals: Container[Any]) -> None:
+        self._signals = signals
         self._made: MutableMapping[Tensor, _Made] = WeakTensorKeyDictionary()
 
     def of_one_signal(self, function: Any, args: Any, kwargs: Any, output: Any) -> Tensor | None:
@@ -68,13 +69,13 @@ class Activations:
             output: what it returned.
         """
         name = plain_name(function)
-        if name not in _BY_VALUE or not self._is_signal(output) or not output.is_floating_point():
+        if name not in _BY_VALUE or output not in self._signals or not output.is_floating_point():
             return None
         given = [x for x in leaves(args, kwargs) if isinstance(x, Tensor)]
-        signals = [x for x in given if self._is_signal(x)]
+        signals = [x for x in given if x in self._signals]
         if any(x.shape != output.shape or x.dtype != output.dtype for x in signals):
             return None
-        if not all(_is_alike_everywhere(x, output) for x in given if not self._is_signal(x)):
+        if not all(_is_alike_everywhere(x, output) for x in given if x not in self._signals):
             return None
         sources, *others = [self._sources(x) for x in signals]
         common = next((i for i, x in enumerate(sources) if all(_is_among(x, other) for other in others)), None)

@@ -77,7 +77,7 @@ class Tracer(Recorder, TorchFunctionMode):
         """Tensors without derivative (masks, indices) that were computed from signals."""
         self.not_outlets: dict[str, str] = {}
         """Modules that a pattern met and whose output cannot be such a step, and the reason why."""
-        self.activations: Activations = Activations(self.is_signal)
+        self.activations: Activations = Activations(self.signals)
         """Functions of one signal alone, which the forward may write in several operations."""
         self._memory = WrittenMemory(own)
         self._current_values: list[tuple[Tensor, Tensor]] = []
