@@ -26,13 +26,14 @@ def test_a_number_that_rounds_to_zero_is_not_said_to_be_below_it():
 
 
 def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    methods = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
-    said = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4)).verdict
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(2)
+    unlike = torch.tensor([0.3, -0.2, 0.1, -0.1]).repeat(2)
+    methods = {"CLRP": values, "LRP": values + unlike, "random": torch.zeros(8)}
+    said = Faithfulness({"gain (freeze)": methods}, torch.ones(8), torch.zeros(8)).verdict
     assert "LRP gains most from its order of the frames" in said
-    assert "These 4 clips do not tell it from CLRP." in said
-    methods["LRP"] = values + torch.tensor([0.3, 0.2, 0.1, 0.1])  # above on every clip, although the intervals overlap
-    found = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4))
+    assert "These 8 clips do not tell it from CLRP." in said
+    methods["LRP"] = values + unlike.abs()  # above on every clip, although the intervals overlap
+    found = Faithfulness({"gain (freeze)": methods}, torch.ones(8), torch.zeros(8))
     assert "LRP orders the frames best" in found.verdict
     assert found.advantage("gain (freeze)", "LRP", "CLRP").low > 0
     assert found.to_dict()["exact_shapley"] is None
@@ -47,20 +48,32 @@ def test_the_headline_is_short_and_never_praises_an_order_that_chance_may_have_m
     assert found.score("gain (freeze)", "gradient x input").low <= 0
     assert found.headline == "No method is shown to order the frames better than chance: do not rely on the order"
     assert "best" not in found.verdict
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    near = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
-    found = Faithfulness({"gain (freeze)": near}, torch.ones(4), torch.zeros(4))
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0]).repeat(2)
+    near = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]).repeat(2), "random": torch.zeros(8)}
+    found = Faithfulness({"gain (freeze)": near}, torch.ones(8), torch.zeros(8))
     assert found.headline == "CLRP and LRP order the frames better than chance"
+
+
+def test_few_clips_and_clips_that_repeat_one_another_have_no_verdict():
+    gains = {"gain (freeze)": {"LRP": torch.tensor([1.0, 1.1]), "random": torch.zeros(2)}}
+    few = Faithfulness(gains, torch.ones(2), torch.zeros(2))
+    assert few.headline == "2 clips are too few for a verdict: take at least 6, better twenty"
+    assert "LRP gains most from its order" in few.verdict
+    found = lrp3d.check(net(), CLIPS[:1].expand(7, -1, -1, -1, -1), 0, shapley_values=False)
+    assert found.repeated == 6
+    assert "6 of the clips repeat others, so that intervals are too narrow" in found.about
+    assert "order the frames" not in found.headline or "No method" in found.headline
+    assert lrp3d.check(net(), CLIPS[:1].expand(2, -1, -1, -1, -1), [0, 1], shapley_values=False).repeated == 0
 
 
 def test_what_the_headline_says_of_a_method_stands_among_its_reasons():
     """It said that LRP is better than chance, and then only that CLRP, which gains most, is not."""
     gains = {
-        "LRP": torch.tensor([0.5, 0.6, 0.5, 0.6]),
-        "CLRP": torch.tensor([-1.0, 4.0, -1.0, 4.0]),
-        "random": torch.zeros(4),
+        "LRP": torch.tensor([0.5, 0.6, 0.5, 0.6, 0.5, 0.6]),
+        "CLRP": torch.tensor([-2.0, 4.0, -2.0, 4.0, -2.0, 4.0]),
+        "random": torch.zeros(6),
     }
-    found = Faithfulness({"gain (freeze)": gains}, torch.ones(4), torch.zeros(4))
+    found = Faithfulness({"gain (freeze)": gains}, torch.ones(6), torch.zeros(6))
     assert found.headline == "LRP orders the frames better than chance"
     assert "CLRP gains most" in found.verdict
     assert "is not above a random order" in found.verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +124,21 @@ def check(
         exact_shapley,
         subject.has_rows,
         rows_at,
+        _repeated(singles, explained),
     )
+
+
+def _repeated(clips: Sequence[Tensor], classes: Sequence[int]) -> int:
+    """How many clips are the same as an earlier one that was asked about the same class."""
+    different: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
+    repeated = 0
+    for clip, target in zip(clips, classes, strict=True):
+        alike = different[target, clip.shape, clip.dtype, float(clip.double().sum())]
+        if any(clip.equal(other) for other in alike):
+            repeated += 1
+        else:
+            alike.append(clip)
+    return repeated
 
 
 def _single_clips(clips: Tensor | Sequence[Tensor], layout: str) -> list[Tensor]:

@@ -95,6 +95,8 @@ class Faithfulness:
     """Whether matrices were checked; else, as frames have no logits, their relevance for the clip's logit."""
     rows_at: str | None = None
     """The module at which rows of the matrices are time steps; None where they are frames with logits."""
+    repeated: int = 0
+    """How many of the clips are the same as an earlier one, and were asked about the same class."""
 
     @property
     def methods(self) -> list[str]:
@@ -153,6 +155,12 @@ class Faithfulness:
         best, above = self._best, self._above_chance
         if not above:
             return "No method is shown to order the frames better than chance: do not rely on the order"
+        if (different := len(self.targets) - self.repeated) < LEAST_CLIPS:
+            of_kind = " different" if self.repeated else ""
+            return (
+                f"{different}{of_kind} {'clips are' if different > 1 else 'clip is'} too few for a verdict: take at "
+                f"least {LEAST_CLIPS}, better twenty"
+            )
         if best in above and not self._alike:
             return f"{best} orders the frames best"
         return f"{listed(above)} {'order' if above[1:] else 'orders'} the frames better than chance"
@@ -232,6 +240,8 @@ class Faithfulness:
             said = "1 clip; no intervals, as one clip does not say how clips differ"
         elif count < LEAST_CLIPS:
             said += ", which are too narrow for so few"
+        if self.repeated:
+            said += f"; {self.repeated} of the clips repeat others, so that intervals are too narrow"
         if "shapley" in self.values:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
         if not self.of_frame_logits:
@@ -259,6 +269,7 @@ class Faithfulness:
             "exact_shapley": self.exact_shapley if "shapley" in self.values else None,
             "of_frame_logits": self.of_frame_logits,
             "rows_at": self.rows_at,
+            "repeated": self.repeated,
             "verdict": self.verdict,
             "measures": {
                 measure: {
