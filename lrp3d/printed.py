@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, TextIO
 
-__all__ = ["about", "few", "fixed", "listed", "opening", "printable", "say", "with_article"]
+__all__ = ["about", "counted", "few", "fixed", "listed", "opening", "printable", "say", "with_article"]
 
 # Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -89,6 +89,16 @@ def say(*lines: object, stream: TextIO | None = None) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, in the singular or plural.
+
+    >>> counted(1, "clip"), counted(3, "clip"), counted(2, "class")
+    ('1 clip', '3 clips', '2 classes')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def few(values: Iterable[Any], most: int = 5) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ def check_tensor(x: Any, expected: str) -> None:
             advice = ": pass lrp3d.video.read_clip(...).tensor of a video's path"
         elif isinstance(getattr(x, "tensor", None), Tensor):
             advice = ": pass its .tensor"
+        elif isinstance(x, Mapping):
+            advice = ": pass its tensor, or a list of its tensors, and a module around the model that names them again"
         raise TypeError(f"{expected}, got {type(x).__name__}{advice}")
 
 

@@ -145,6 +145,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/layers/test_pools.py",
         "tests/operations/test_computed_places.py",
     ),
+    "lrp3d/operations/over_channels.py": (
+        "tests/test_frames_of_constant_weights.py",
+        "tests/operations/test_products.py",
+    ),
     "lrp3d/operations/layers_by_hand.py": (
         "tests/operations/test_products.py",
         "tests/operations/test_bias.py",

@@ -10,7 +10,7 @@ from typing import Any
 from lrp3d.commands import DONE, UsageError, arguments, study_run
 from lrp3d.commands.results import write_results
 from lrp3d.defaults import MIN_SCORE
-from lrp3d.printed import say
+from lrp3d.printed import counted, say
 
 
 def add_to(commands: arguments.Commands) -> None:
@@ -86,7 +86,7 @@ def summary_lines(summary: dict[str, Any]) -> Sequence[str]:
     from lrp3d import study
 
     counts, accuracy = summary["counts"], summary["accuracy"]
-    lines = [f"{counts['explained']} of {counts['listed']} clips explained, {counts['failed']} failed"]
+    lines = [f"{counts['explained']} of {counted(counts['listed'], 'clip')} explained, {counts['failed']} failed"]
     if counts["missing"]:
         lines[0] += f", {counts['missing']} NOT DONE YET"
     if counts["damaged"]:

@@ -17,7 +17,7 @@ from lrp3d.commands.results import write_results
 from lrp3d.commands.termination import ends_in_order
 from lrp3d.commands.writable import check_folder
 from lrp3d.defaults import CENTRED, SEGMENT, SIGMA, TIME_VARIANTS, TIMEOUT
-from lrp3d.printed import say
+from lrp3d.printed import counted, say
 
 if TYPE_CHECKING:
     import torch
@@ -335,7 +335,7 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
 def _say(choice: ModelChoice, study_folder: study.Study, shard: study.Shard, notes: Sequence[str], quiet: bool) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
     dataset = study_folder.config["dataset"]
-    say(f"{len(study_folder.items)} clips of {dataset}, {choice.name}, hash {study_folder.hash}{part}")
+    say(f"{counted(len(study_folder.items), 'clip')} of {dataset}, {choice.name}, hash {study_folder.hash}{part}")
     if shard.rank == 0 and not quiet:
         for note in (choice.weights, *choice.notes, *notes):
             say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lrp3d.commands import DONE, UsageError, arguments
 from lrp3d.commands.results import write_results
 from lrp3d.commands.writable import check_folder
-from lrp3d.printed import say
+from lrp3d.printed import counted, say
 
 if TYPE_CHECKING:
     import torch
@@ -185,7 +185,8 @@ def _model_and_clips(
         validation = _clips(options, lists.validation, model, labels, train=False)
     if rank == 0:
         flips = "mirrored at random" if clips.flip else "not mirrored"
-        say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
+        of_list = f"{counted(len(clips), 'clip')} of {counted(count, 'class')}"
+        say(f"{of_list}, {flips}; {options.model}, {weights or 'random weights'}")
         say(*(f"note: {note}" for note in (*lists.notes, *model.notes)))
     return model, clips, validation
 

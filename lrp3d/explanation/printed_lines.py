@@ -110,5 +110,8 @@ def _above_floor(explanation: Explanation) -> str | None:
     excess = explanation.excess
     if excess is None or explanation.matrix is None:
         return None
+    share = f"{_numbers(100 * excess.share, '{:.0f}')} % of the relevance"
+    if bool(excess.span.isnan().all()):
+        return f"{share}: no frame stands out, so that there is no excess span"
     span = f"{_numbers(excess.span, '{:.0f}')} of {explanation.matrix.shape[-1]} {explanation.unit}"
-    return f"{_numbers(100 * excess.share, '{:.0f}')} % of the relevance, excess span {span}"
+    return f"{share}, excess span {span}"

@@ -7,10 +7,11 @@ The files are families of functions: `activation` (also choices and dropout), `a
 `sampling` (grids, offsets, deformable convolution), `statistics` (variances, norms, products over axes), `writes` (into
 slices and at indices, changed copies, selections). The building blocks are in `blocks`: `passes`, `shares`, `attach`,
 `refuse`; `added_up` recognises sums that are added up one by one, `copies` means and copies along axes, however they
-are written, `by_hand` sigmoids and log-sum-exp, and `layers_by_hand` fully connected layers; `which_weighs` decides
-which factor of a product is the weight, also for `bilinear_in`, which stands with the products and takes whatever is
-linear in each of two signals. Importing this package registers every function that lrp3d knows. A new one goes into the
-file of its family, or into your own code through `lrp3d.register_operation`.
+are written, `by_hand` sigmoids and log-sum-exp, and `layers_by_hand` fully connected layers, where `over_channels` says
+that channels are summed and not frames or places; `which_weighs` decides which factor of a product is the weight, also
+for `bilinear_in`, which stands with the products and takes whatever is linear in each of two signals. Importing this
+package registers every function that lrp3d knows. A new one goes into the file of its family, or into your own code
+through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (

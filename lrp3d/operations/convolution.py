@@ -135,7 +135,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return output if bias is None else add(output, bias.detach())
     weight = dense(weight)
     bias = None if bias is None else bias.detach()
-    if len(weight) == 1 and (total := products.weighed_sum(input, weight.detach().T, -1)) is not None:
+    if len(weight) == 1 and (total := products.weighed_sum(input, weight.detach().T, -1, of_layer=True)) is not None:
         return total if bias is None else add(total, bias)
     output = matmul.linear_as_the_model(input, weight, bias)
     return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)

@@ -41,7 +41,7 @@ from lrp3d.operations.over_channels import are_channels, looked_at
 from lrp3d.operations.which_weighs import which_weighs, words_of
 from lrp3d.registry import TorchFunction, active_tracer, handler_of, register_operation
 from lrp3d.steps.elementwise import Halves, PassThrough
-from lrp3d.steps.graph import step_of, weigher_of
+from lrp3d.steps.graph import downwards, is_weighted, step_of, weigher_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.operands import without_values
 from lrp3d.tracing.signals import Product, Scaled, Signal, Weighs, least
@@ -329,7 +329,7 @@ def _axes_of_weight(layer: LinearStep) -> set[int]:
     return set()
 
 
-def weighed_sum(x: Tensor, weights: Tensor, axis: int) -> Tensor | None:
+def weighed_sum(x: Tensor, weights: Tensor, axis: int, of_layer: bool = False) -> Tensor | None:
     """The product with a constant as products and their sum, if it is a sum over frames or places; else None.
 
     It is one where all weights are alike, or where they are those of a single output and weigh no channels.
@@ -338,6 +338,7 @@ def weighed_sum(x: Tensor, weights: Tensor, axis: int) -> Tensor | None:
         x: what is weighed.
         weights: (n,), (..., n, 1) on the right of what it weighs, or (..., 1, n) on the left.
         axis: the axis of what is weighed that is summed: -1 if that stands on the left, -2 if on the right.
+        of_layer: whether the weights are those of a layer, whatever their values are.
     """
     if is_constant(x) or not is_constant(weights) or x.dim() < 2 or weights.numel() < 2:
         return None
@@ -347,7 +348,7 @@ def weighed_sum(x: Tensor, weights: Tensor, axis: int) -> Tensor | None:
     if any(size > 1 for size in own[:-2]):
         return None
     of_output = weights[(0,) * max(0, weights.dim() - 2)].flatten()
-    alike = weights.dim() <= 2 and all_alike(weights)
+    alike = not of_layer and weights.dim() <= 2 and all_alike(weights)
     if not alike and not weighs_frames_or_places(x, weights, (axis,)):
         return None
     with active_tracer().part("weighed"), active_tracer().outside_layers():  # the sum is the layer, if there is one
@@ -360,8 +361,10 @@ def weighed_sum(x: Tensor, weights: Tensor, axis: int) -> Tensor | None:
 
 def weighs_frames_or_places(x: Tensor, weights: Tensor, axes: tuple[int, ...]) -> bool:
     """Whether a constant that is summed to a single output weighs frames or places of features, and no channels."""
-    tracer = active_tracer()
-    return tracer.signals[x].low is None and not tracer.depends_on_clip(weights) and not are_channels(x, axes)
+    if active_tracer().depends_on_clip(weights) or not x.numel():
+        return False
+    behind_a_layer = any(is_weighted(node) for node in downwards([x.grad_fn]))  # else it may be one of pixels
+    return behind_a_layer and not are_channels(x, axes)
 
 
 def all_alike(weights: Tensor) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lrp3d.callers import warn
 from lrp3d.defaults import MIN_SCORE, SIGMA
+from lrp3d.printed import counted
 from lrp3d.study.listing.class_lists import UnknownClasses, bare, check_sides, human_classes
 from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import FORM, merge
@@ -128,9 +129,8 @@ def filter_sentence(summary: Mapping[str, Any]) -> str:
         if filter_entry[key]
     ]
     left_out = f"; left out: {', '.join(parts)}" if parts else ""
-    return (
-        f"{filter_entry['counted']} of {summary['counts']['explained']} clips count ({filter_rule(summary)}){left_out}"
-    )
+    counting, explained = filter_entry["counted"], counted(summary["counts"]["explained"], "clip")
+    return f"{counting} of {explained} {'counts' if counting == 1 else 'count'} ({filter_rule(summary)}){left_out}"
 
 
 def filter_rule(summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from lrp3d.printed import say
+from lrp3d.printed import counted, say
 
 __all__ = ["Pace"]
 
@@ -62,7 +62,7 @@ class Pace:
         worked = self.done + self.failed
         reached = self.before + worked
         rate = worked / seconds if seconds else 0.0
-        parts = [f"{reached} of {self.total} clips", f"{rate:.3g} clips/s"]
+        parts = [f"{reached} of {counted(self.total, 'clip')}", f"{rate:.3g} clips/s"]
         if rate:
             left = round((self.total - reached) / rate)
             parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
