@@ -65,6 +65,7 @@ for _name in ("log1p", "expm1", "sin", "asinh"):
     _register(_name, None)
 _register("erf", None, torch.special.erf)
 _register("erfc", None, torch.special.erfc, nonnegative=True)
+_register("ndtr", None, torch.special.ndtr, nonnegative=True, gate=True)  # as in `x * ndtr(x)`, which is GELU
 _register("sigmoid", nn.Sigmoid, torch.special.expit, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
 

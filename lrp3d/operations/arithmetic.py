@@ -18,7 +18,6 @@ from lrp3d.operations.blocks import (
     is_constant,
     passes,
     rearranged,
-    refuse,
     shares,
     tensor_of,
 )
@@ -108,10 +107,11 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @register_operation([torch.diff, Tensor.diff])
 def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """`torch.diff`: differences of neighbours (of frames, such as a clip's motion)."""
-    if prepend is not None or append is not None:
-        output = torch.diff(input, n, dim, prepend, append)
-        return refuse(output, input, prepend, append, advice="has a rule without prepend= and append=; use torch.cat")
-    x = input
+    x, parts = input, [part for part in (prepend, input, append) if part is not None]
+    if len(parts) > 1:
+        tracer = active_tracer()
+        with tracer.part("joined"):
+            x = tracer.perform_on_values(None, (parts, dim), {}, torch.cat)
     for _ in range(n):
         later = rearranged(lambda x: x.narrow(dim, 1, x.shape[dim] - 1), x)
         earlier = rearranged(lambda x: x.narrow(dim, 0, x.shape[dim] - 1), x)

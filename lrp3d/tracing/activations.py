@@ -23,8 +23,8 @@ from lrp3d.tracing.trees import leaves
 _PRODUCTS = {"mul", "rmul", "multiply", "div", "divide", "truediv", "true_divide", "rtruediv", "rdiv"}
 _ALONE = """
 abs acos acosh arctan asinh atan celu clamp clamp_max clamp_min clip cos cosh elu erf erfc exp exp2 expm1 gelu
-hardshrink hardsigmoid hardswish hardtanh leaky_relu log log10 log1p log2 logsigmoid masked_fill mish neg negative pow
-reciprocal relu relu6 rpow rsqrt selu sigmoid sign silu sin sinh softplus softshrink softsign sqrt square tan tanh
+hardshrink hardsigmoid hardswish hardtanh leaky_relu log log10 log1p log2 logsigmoid masked_fill mish ndtr neg negative
+pow reciprocal relu relu6 rpow rsqrt selu sigmoid sign silu sin sinh softplus softshrink softsign sqrt square tan tanh
 tanhshrink threshold
 """
 _TOGETHER = "add radd sub rsub subtract where maximum minimum fmax fmin"

@@ -90,6 +90,7 @@ GELU = {
     "gelu": F.gelu,
     "erf": lambda x: x * 0.5 * (1 + torch.erf(x / math.sqrt(2))),
     "erfc": lambda x: x * torch.erfc(-x / math.sqrt(2)) / 2,
+    "ndtr": lambda x: x * torch.special.ndtr(x),
 }
 HARD_SWISH = {
     "hardswish": F.hardswish,
@@ -181,6 +182,7 @@ DIFFERENCE = {
     "roll": lambda x: (x - x.roll(1, 2))[:, :, 1:],
     "frame by frame": lambda x: torch.stack([x[:, :, i + 1] - x[:, :, i] for i in range(3)], 2),
     "chosen frames": lambda x: x[:, :, [1, 2, 3]] - x[:, :, [0, 1, 2]],
+    "diff, with a frame before it": lambda x: x[:, :, 1:].diff(dim=2, prepend=x[:, :, :1]),
     "plus a negative": lambda x: x[:, :, 1:] + (-x[:, :, :-1]),
     "rsub": lambda x: torch.rsub(x[:, :, :-1], x[:, :, 1:]),
 }
