@@ -36,6 +36,7 @@ from lrp3d.video.pixels import black_and_white
 
 SEED = 0
 CLASSES = 400  # of a model without trained weights
+BY_SIGNAL = 128  # a process that a signal has ended has this number more than that of the signal as its code
 FRAMES = 8  # for a model that takes any number
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
@@ -352,7 +353,15 @@ def import_model(path: str, options: dict[str, Any]) -> nn.Module:
     if file is not None and not file.is_file():
         raise UsageError(f"--model {path}: there is no file {place}")
     with _first_on_path(os.getcwd() if file is None else str(file.parent)):
-        return _imported(path, options, place, name, file)
+        try:
+            return _imported(path, options, place, name, file)
+        except SystemExit as end:
+            if isinstance(end.code, int) and end.code > BY_SIGNAL:  # the process was told to end
+                raise
+            raise ValueError(
+                f"--model {path} ends the program (SystemExit: {end.code}) instead of making a model; what a script "
+                'runs belongs below if __name__ == "__main__"'
+            ) from end
 
 
 @contextlib.contextmanager

@@ -194,8 +194,7 @@ def _picked_frames(seeds: FrameSeeds, seen: tuple[tuple[tuple[int, ...], ...], .
     if other is not None:
         raise NoFrameLogits(
             f"some layers see frames {in_words(frames)} of the clip and others frames {in_words(other)}, so that what "
-            "is averaged over time is on no common clock; run the layers on all frames, or fold the parts into the "
-            "batch"
+            "is averaged over time is on no common clock; run the first layers on all frames, and cut what they make"
         )
     if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
         return None

@@ -154,6 +154,15 @@ def test_ones_own_file_is_a_model_too(libraries, capsys, tmp_path, name):
     assert "--model deep/broken.py:make fails where it is imported: SyntaxError: invalid syntax" in err
 
 
+@pytest.mark.parametrize("where", ["import", "factory"])
+def test_a_file_that_ends_the_program_is_said_to(libraries, capsys, tmp_path, where):
+    ends = "import sys\nsys.exit(3)\n" if where == "import" else "import sys\ndef make():\n    sys.exit(3)\n"
+    (tmp_path / "script.py").write_text(ends)
+    code, _, err = run(capsys, "explain", "clip.npy", "--model", "script.py:make")
+    assert code == 1
+    assert "--model script.py:make ends the program (SystemExit: 3) instead of making a model" in err
+
+
 REAL = {
     "torchvision:resnet18": ("torchvision", {}),
     "timm:resnet18": ("timm", {}),
