@@ -120,8 +120,10 @@ def test_frames_that_are_taken_twice_have_two_rows_that_stand_where_they_are(nam
     assert torch.equal(found.atr, torch.ones_like(found.atr))
 
 
-def test_a_clip_that_is_seen_forwards_and_backwards_has_no_rows():
-    without_a_matrix(lambda net, x: plain(net, x) + plain(net, x.flip(2)), said="in several orders")
+def test_a_clip_that_is_seen_forwards_and_backwards_has_rows_of_what_both_say_of_a_frame():
+    found = explained(lambda net, x: plain(net, x) + plain(net, x.flip(2)))
+    assert torch.equal(found.matrix != 0, OWN.expand(2, -1, -1))
+    torch.testing.assert_close(found.frame_logits, 2 * explained(plain).frame_logits)
 
 
 def time_first(net, x):
@@ -129,12 +131,21 @@ def time_first(net, x):
     return net.fc(features.unflatten(0, (x.shape[2], len(x))).mean(0))
 
 
-def test_frames_that_are_folded_before_clips_are_those_of_other_clips():
-    without_a_matrix(time_first, said=r"fold clips and frames into the batch as \(b t\)")
-    assert torch.equal(explained(time_first, CLIP[:1]).matrix != 0, OWN[None])
-    for clip, rows in ((CLIP, 1), (CLIP[:1], FRAMES)):
-        assert lrp3d.intervention_matrix(FrameByFrame(time_first), clip, 0).shape == (len(clip), rows, FRAMES)
-    without_a_matrix(time_first, CLIP[:, :, :2])
+def mistaken_for_clips_first(net, x):
+    features = net.images(x.permute(2, 0, 1, 3, 4).flatten(0, 1)).relu().mean((2, 3))
+    return net.fc(features.unflatten(0, (len(x), x.shape[2])).mean(1))
+
+
+def test_frames_that_are_folded_before_clips_are_followed():
+    for clip in (CLIP, CLIP[:1], CLIP[:, :, :2]):
+        own = torch.eye(clip.shape[2], dtype=torch.bool)
+        assert torch.equal(explained(time_first, clip).matrix != 0, own.expand(len(clip), -1, -1))
+        assert lrp3d.intervention_matrix(FrameByFrame(time_first), clip, 0).shape == (len(clip), *own.shape)
+    assert torch.equal(explained(time_first).frame_logits[1:], explained(time_first, CLIP[1:]).frame_logits)
+
+
+def test_frames_of_other_clips_have_no_rows():
+    without_a_matrix(mistaken_for_clips_first)
 
 
 OTHER_AXES = {
@@ -142,20 +153,31 @@ OTHER_AXES = {
         net.images(einops.rearrange(x, "b c t h w -> (b h) c t w")).relu().unflatten(0, (len(x), -1)).mean((1, 3, 4))
     ),
     "columns of pixels": lambda net, x: plain(net, x.transpose(2, 4)),
-    "segments": lambda net, x: net.fc(
-        net.clips(einops.rearrange(x, "b c (u t) h w -> (b u) c t h w", u=2))
-        .relu()
-        .unflatten(0, (len(x), 2))
-        .mean((1, 3, 4, 5))
-    ),
 }
 
 
 @pytest.mark.parametrize("how", OTHER_AXES)
 def test_an_axis_that_is_not_time_has_no_rows(how):
     without_a_matrix(OTHER_AXES[how], said="another order|another of its axes")
-    if how != "segments":  # which would be of one frame each
-        without_a_matrix(OTHER_AXES[how], CLIP[:, :, :2, :2, :2], said="another of its axes")
+    without_a_matrix(OTHER_AXES[how], CLIP[:, :, :2, :2, :2], said="another of its axes")
+
+
+def segments(net, x, order="(u t)"):
+    """Features (b, segments, c, t, h, w) of segments, which are folded into the batch."""
+    folded = einops.rearrange(x, f"b c {order} h w -> (b u) c t h w", u=2)
+    return net.clips(folded).relu().unflatten(0, (len(x), 2))
+
+
+def test_segments_that_are_folded_into_the_batch_are_followed():
+    """Averaged at once, segments are rows; joined again, each of their frames is."""
+    found = explained(lambda net, x: net.fc(segments(net, x).mean((1, 3, 4, 5))))
+    assert torch.equal(found.matrix != 0, torch.eye(2, dtype=torch.bool).expand(2, -1, -1))
+    joined = explained(lambda net, x: net.fc(segments(net, x).movedim(1, 2).flatten(2, 3).mean((2, 3, 4))))
+    assert torch.equal(joined.matrix != 0, OWN.expand(2, -1, -1))
+    interleaved = explained(
+        lambda net, x: net.fc(segments(net, x, "(t u)").movedim(1, 3).flatten(2, 3).mean((2, 3, 4)))
+    )
+    assert torch.equal(interleaved.matrix != 0, OWN.expand(2, -1, -1))
 
 
 @pytest.mark.parametrize("layout", ["bthwc", "bhwtc", "bchwt"])

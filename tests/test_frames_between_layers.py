@@ -6,6 +6,8 @@ No layer of these networks mixes frames but where a test says so: a row that hol
 import einops
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -225,3 +227,75 @@ def test_time_is_that_of_the_layers_where_nothing_moves_frames(name, monkeypatch
     lrp3d.frame_logits(lrp3d.models.build(name, 4, width=8).eval(), torch.rand(2, 3, 4, 16, 16))
     assert moved
     assert not any(found.are_moved for found in moved)
+
+
+def over_images(net, x):
+    b, c, t, h, w = x.shape
+    return net.image(x.transpose(1, 2).reshape(b * t, c, h, w)).relu().view(b, t, c, h, w).transpose(1, 2)
+
+
+def over_images_time_first(net, x):
+    b, c, t, h, w = x.shape
+    return net.image(x.permute(2, 0, 1, 3, 4).reshape(t * b, c, h, w)).relu().view(t, b, c, h, w).permute(1, 2, 0, 3, 4)
+
+
+def over_places(net, x):
+    b, c, t, h, w = x.shape
+    return net.series(x.permute(0, 3, 4, 1, 2).reshape(-1, c, t)).relu().view(b, h, w, c, t).permute(0, 3, 4, 1, 2)
+
+
+LAYERS = {
+    "clips": lambda net, x: net.a(x).relu(),
+    "images": over_images,
+    "images, time first": over_images_time_first,
+    "places": over_places,
+}
+MOVES = {
+    "turned": (lambda x: x.flip(2), lambda x: x.flip(2)),
+    "rolled": (lambda x: x.roll(2, 2), lambda x: x.roll(-2, 2)),
+    "permuted": (lambda x: x[:, :, PERMUTATION], lambda x: x[:, :, PERMUTATION.argsort()]),
+    "halves changed": (lambda x: torch.cat([x[:, :, 3:], x[:, :, :3]], 2),) * 2,
+}
+BETWEEN = {
+    "as it is": lambda layer, move, back, x: layer(x),
+    "beside a residual": lambda layer, move, back, x: x + layer(x),
+    "moved": lambda layer, move, back, x: layer(move(x)),
+    "moved and back": lambda layer, move, back, x: back(layer(move(x))),
+    "moved and back, beside a residual": lambda layer, move, back, x: back(layer(move(x))) + x,
+    "cut": lambda layer, move, back, x: torch.cat([layer(x[:, :, :2]), layer(x[:, :, 2:])], 2),
+    "every second": lambda layer, move, back, x: torch.stack([layer(x[:, :, i::2]) for i in (0, 1)], 3).flatten(2, 3),
+    "segments in the batch": lambda layer, move, back, x: einops.rearrange(
+        layer(einops.rearrange(x, "b c (s t) h w -> (b s) c t h w", s=2)), "(b s) c t h w -> b c (s t) h w", s=2
+    ),
+    "frame by frame": lambda layer, move, back, x: torch.cat([layer(frame) for frame in x.split(1, 2)], 2),
+    "time and columns changed": lambda layer, move, back, x: layer(x.transpose(2, 4)).transpose(2, 4),
+}
+BLOCK = st.tuples(st.sampled_from([*BETWEEN]), st.sampled_from([*LAYERS]), st.sampled_from([*MOVES]))
+HEADS = {"pooled": pooled, "classified": classified, "turned": lambda net, x: pooled(net, x.flip(2))}
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(BLOCK, min_size=1, max_size=3),
+    st.sampled_from([*HEADS]),
+    st.sampled_from(["", *MOVES]),
+    st.booleans(),
+    st.integers(1, 2),
+)
+def test_no_row_holds_another_frame_than_its_own(blocks, head, moved_first, has_stem, clips):
+    """Whatever a forward does to frames, its rows are theirs, or there are none."""
+
+    class Moving(BehindAStem):
+        def forward(self, x):
+            x = MOVES[moved_first][0](x) if moved_first else x
+            x = self.stem(x).relu() if has_stem else torch.cat([x, x[:, :2]], 1)
+            for between, layer, move in blocks:
+                x = BETWEEN[between](lambda x, layer=layer: LAYERS[layer](self, x), *MOVES[move], x)
+            return HEADS[head](self, x)
+
+    model, clip = Moving(None), CLIP[:clips]
+    try:
+        found = lrp3d.explain(model, clip, 0, contrastive=False)
+    except lrp3d.NoFrameLogits:
+        return
+    assert torch.equal(found.matrix.abs() > 1e-12, OWN.expand(clips, -1, -1))

@@ -74,15 +74,20 @@ PARTS = {
     "segments": lambda net, x: torch.stack([net.logits(part) for part in x.chunk(3, 2)], 1).mean(1),
     "halves": lambda net, x: net.logits(x[:, :, :3]) + net.logits(x[:, :, 3:]),
     "windows that overlap": lambda net, x: net.logits(x[:, :, :4]) + net.logits(x[:, :, 2:]),
-    "features side by side": lambda net, x: net.fc(torch.cat([net.features(p) for p in x.chunk(3, 2)], 1).mean(1)),
 }
+NO_CLOCK = "some layers see frames 0.* and others frames .*no common clock|different parts of the clip.*no common clock"
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_a_clip_are_no_pathways_of_one_clock(name):
-    with pytest.raises(ValueError, match=r"some layers see frames 0.* of the clip and others frames .*no common clock"):
+    with pytest.raises(ValueError, match=NO_CLOCK):
         explain(PARTS[name])
     assert lrp3d.explain(FrameByFrame(PARTS[name]), CLIP, 0, temporal=False).conservation.max() < 1e-12
+
+
+def test_parts_whose_features_are_joined_have_the_rows_of_their_frames():
+    found = explain(lambda net, x: net.fc(torch.cat([net.features(part) for part in x.chunk(3, 2)], 1).mean(1)))
+    assert torch.equal(found.matrix != 0, torch.eye(6, dtype=torch.bool).expand(2, -1, -1))
 
 
 def test_parts_that_meet_in_a_layer_of_all_frames_have_rows_for_all():

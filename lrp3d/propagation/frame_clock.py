@@ -47,7 +47,8 @@ def check_clock(record: Trace, averages: list[TimeAverage]) -> None:
                 "by itself"
             )
     rows = [(average.entries, average.entry_of_each_frame) for average in averages]
-    if len(record.entries) == 1 and are_apart(rows, record.output.grad_fn, len(record.output)):
+    of_clip = any(average.follows_clip for average in averages)
+    if len(record.entries) == 1 and are_apart(rows, record.output.grad_fn, len(record.output), of_clip):
         names = " and ".join(f"'{average.step.name}'" for average in averages)
         raise NoFrameLogits(
             f"{names} average features of different parts of the clip, so that they are on no common clock; average "
@@ -66,6 +67,7 @@ def place_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     averaged, logit = seeds.logits if seeds.averaged is None else seeds.averaged, chosen.of(record.output)
     single = len(record.entries) == 1
     masks = seen_frames(record, averages, layout) if single else []
+    follow_clip = any(average.follows_clip for average in averages)
     found = found_frames(record, averages, seeds.logits.shape[1], layout) if single else []
     of_layers = [tensor for layer in found for tensor in (layer.places, layer.frames)]
     differ, *told = numbers(
@@ -74,14 +76,16 @@ def place_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     if differ:
         means, wanted = averaged.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
-    _put_in_order(seeds, list(zip(found, told[: len(of_layers) : 2], strict=True)))
+    if not follow_clip:  # rows are as the first layers see frames
+        _put_in_order(seeds, list(zip(found, told[: len(of_layers) : 2], strict=True)))
     if not single:
         return
     length = Layout(layout).sizes(record.entries[0], len(averaged))["t"]
     if seeds.positions is None and (frames := middle_frames(averages, seeds.logits.shape[1], length)):
         seeds.positions, seeds.classified = frames, length
         return
-    if found and _take_repeated_frames(seeds, [repeated(frames) for frames in told[1 : len(of_layers) : 2]], length):
+    of_places = [repeated(frames) for frames in told[1 : len(of_layers) : 2]]
+    if found and _take_repeated_frames(seeds, of_places, length, are_in_order=follow_clip):
         return
     if masks:
         _take_picked_frames(seeds, told[len(of_layers) :], length)
@@ -131,13 +135,16 @@ def _rearrange(seeds: FrameSeeds, order: list[int]) -> None:
         start.relevance = start.relevance[order]
 
 
-def _take_repeated_frames(seeds: FrameSeeds, of_layers: list[list[int] | None], length: int) -> bool:
+def _take_repeated_frames(
+    seeds: FrameSeeds, of_layers: list[list[int] | None], length: int, are_in_order: bool
+) -> bool:
     """Gives rows the places of the frames that a forward shows its layers, some of them several times.
 
     Args:
         seeds: the seeds of the rows.
         of_layers: for each first layer the frame at each of its places, where some frame has several; else None.
         length: the number of frames of the clip.
+        are_in_order: whether rows are in the order of the clip already, and not in that of the places.
 
     Returns:
         Whether rows have their places now. A network with fewer rows than places has steps of several frames, as it has
@@ -147,7 +154,8 @@ def _take_repeated_frames(seeds: FrameSeeds, of_layers: list[list[int] | None], 
     if frames is None or any(other != frames for other in of_layers) or len(frames) != seeds.logits.shape[1]:
         return False
     order = sorted(range(len(frames)), key=lambda place: (frames[place], place))
-    _rearrange(seeds, order)
+    if not are_in_order:
+        _rearrange(seeds, order)
     seeds.positions, seeds.classified = [frames[place] for place in order], length
     return True
 

@@ -99,15 +99,15 @@ def _weighed_by_averages(root: Node, averages: Collection[Node]) -> str:
 def _of_frame_logits(node: Node, step: LinearStep, frames: int, batch: int) -> TimeAverage:
     """The average of frame logits that the model returns, which are rows as they are, at the steps they come from."""
     average = TimeAverage.of_frame_logits(node, step, frames)
-    source_steps = time_steps(average.entries, batch)
+    placed = TimeAverage(node, step, average.axis)
+    is_in_order, source_steps = placed.find_order(batch)
     if frames > 1 and source_steps and len(source_steps[0]) > 1 and all(map(all, source_steps)):
         warn(
             f"the model returned logits (b, {frames}, k), and each of the {frames} rows comes from all frames: if they "
             "are queries, crops or heads, matrix and ATR say nothing about single frames; pass an output= that makes "
             "clip logits (b, k) of them, or temporal=False",
         )
-    placed = TimeAverage(node, step, average.axis)
-    return placed if placed.in_order(source_steps) and placed.matrix is None else average
+    return placed if is_in_order and placed.matrix is None else average
 
 
 class _Sought(NamedTuple):
@@ -132,8 +132,8 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
     problem: str | None = None
     for axis in [axis for axis in axes if shape[axis] > 1]:
         average = TimeAverage(node, step, axis)
-        source_steps = time_steps(average.entries, batch)
-        if average.in_order(source_steps):
+        is_in_order, source_steps = average.find_order(batch)
+        if is_in_order:
             if not (reason := frames_stay_apart(average, batch)):
                 return _Sought(average, mixed, problem)
             problem = problem or reason

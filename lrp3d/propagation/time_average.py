@@ -29,6 +29,9 @@ class TimeAverage:
     matrix: Tensor | None = None
     """(frames, entries): the mean over the entries of each frame, where several (tokens) come from one time step."""
 
+    follows_clip: bool = False
+    """Whether the order is that of the clip's frames, which were moved before the first layers."""
+
     @classmethod
     def of_frame_logits(cls, node: Node, step: LinearStep, frames: int) -> TimeAverage:
         """The average of frame logits (b, n, k), which are in order because the model says so."""
@@ -61,6 +64,15 @@ class TimeAverage:
         others = set(range(1 - len(shape), 0)) - set(self.step.operands[0].map.time_axes(shape, self.step.shape))
         averages = [TimeAverage(self.node, self.step, axis) for axis in others if shape[axis] > 1]
         return any(average.in_order(time_steps(average.entries, batch)) for average in averages)
+
+    def find_order(self, batch: int) -> tuple[bool, list[list[bool]]]:
+        """Whether the entries are frames, one after another, and the time steps of each entry."""
+        of_clip = time_steps(self.entries, batch, of_clip=True)
+        if of_clip and self.in_order(of_clip):
+            self.follows_clip = True
+            return True, of_clip
+        source_steps = time_steps(self.entries, batch)
+        return self.in_order(source_steps), source_steps
 
     def in_order(self, source_steps: list[list[bool]]) -> bool:
         """Takes the time steps of each entry, and says whether the entries are frames, one after another."""

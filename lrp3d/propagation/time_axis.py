@@ -42,10 +42,14 @@ MANY = 64  # averaged entries; if there are more, the time steps are found for a
 ONE_NUMBER = 1e-3  # variance of what arrives at a place, up to which it is the number of one entry
 
 
-def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) -> list[list[bool]]:
+def time_steps(
+    entries: Entries, batch: int, of: Sequence[int] | None = None, of_clip: bool = False
+) -> list[list[bool]]:
     """For each entry, or for those `of` these numbers, which time steps it comes from.
 
-    The last layers with a known time axis say it; empty where they have different numbers of time steps.
+    The last layers with a known time axis say it; empty where they have different numbers of time steps. Their time is
+    that of the first layers, or with `of_clip` that of the clip; empty where no frames were moved in between, or nobody
+    knows where to.
 
     The shapes of these layers (convolutions) say where time is: the third axis of (b, c, t, h, w), the last of
     (b, c, t), in the batch of (b t, c, h, w). The average over the rows of an image comes from all time steps.
@@ -55,10 +59,15 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
         return [torch.eye(entries.number, dtype=torch.bool, device="cpu")[i].tolist() for i in numbers_of]
     has_time_axis = _time_axis_test(entries.edge[0], batch)
     mixing = paths_that_mix_least(entries.edge[0], has_time_axis)
-    layers = TimeOfLayers.below(entries.edge[0], batch, has_time_axis)
-    if layers.are_moved:  # if those are to which entries lead
+    layers = (TimeOfLayers.of_clip if of_clip else TimeOfLayers.below)(entries.edge[0], batch, has_time_axis)
+    if layers is None:
+        return []
+    if of_clip or layers.are_moved:  # if those are to which entries lead
         whole = spread_down(entries.edge, torch.ones_like(entries.values), has_time_axis, mixing)
-        layers = layers.among({step for r, step in whole if bool(r.any())})
+        reached = {step for r, step in whole if bool(r.any())}
+        if of_clip and not layers.knows(reached):
+            return []
+        layers = layers.among(reached)
     if len(numbers_of) > MANY and (source_steps := _by_labels(entries, has_time_axis, mixing, layers)):
         return [source_steps[i] for i in numbers_of]
     masks = []
@@ -81,17 +90,18 @@ def _time_axis_test(root: Node, batch: int) -> Callable[[Step], bool]:
     return lambda step: tells_time(step) and step not in mixers
 
 
-def are_apart(rows: Sequence[tuple[Entries, Sequence[int]]], root: Node, batch: int) -> bool:
+def are_apart(rows: Sequence[tuple[Entries, Sequence[int]]], root: Node, batch: int, of_clip: bool = False) -> bool:
     """Whether some rows begin or end at other times than others, because layers below see other parts of the clip.
 
     Args:
         rows: the entries of several axes, and the numbers of those that are rows, from the earliest to the latest.
         root: a node above them all.
         batch: the number of clips.
+        of_clip: whether the clip says what time is, and not the first layers.
     """
     has_time_axis = _time_axis_test(root, batch)
-    layers = TimeOfLayers.below(root, batch, has_time_axis)
-    if not layers.are_moved:
+    layers = (TimeOfLayers.of_clip if of_clip else TimeOfLayers.below)(root, batch, has_time_axis)
+    if layers is None or not layers.are_moved:
         return False
     series = []
     for entries, order in rows:
@@ -112,7 +122,7 @@ def _of_all_clips(
 ) -> list[list[bool]]:
     """Time steps (entries, t) from those of each clip (entries, b, t), or why entries have none of their own."""
     if any(steps != of_clips[0] for of_clips in masks for steps in of_clips):
-        if layers.are_moved:
+        if layers.are_moved or layers.are_of_clip:
             return OF_EACH_CLIP
         nodes = downwards([entries.edge[0]], lambda node: (step := step_of(node)) is not None and has_time_axis(step))
         if any(step_of(node) is None and picks_by_clip(node) for node in nodes):

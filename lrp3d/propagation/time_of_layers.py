@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
+import einops
 import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Convolution, sum_to_shape
 from lrp3d.propagation.clip_order import ClipOrder
 from lrp3d.propagation.first_layers import first_layers
-from lrp3d.propagation.frame_times import UNKNOWN, FrameTimes
+from lrp3d.propagation.frame_times import UNKNOWN, FrameTimes, evenly
 from lrp3d.steps.ends import ClipInput, Unsupported
-from lrp3d.steps.graph import Node, downwards, step_of
+from lrp3d.steps.graph import Node, downwards, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Step
 
@@ -28,9 +29,17 @@ class TimeOfLayers:
         batch: the number of clips.
         orders: for layers whose batch (t b) does not have the frames of a clip together, the order in which it would.
         times: the times of what layers make (`FrameTimes`); None for those of which nobody knows it.
+        are_of_clip: whether times are those of the clip, and not those of the first layers.
     """
 
-    def __init__(self, batch: int, orders: Mapping[Step, Tensor], times: Mapping[Step, Tensor | None]) -> None:
+    def __init__(
+        self,
+        batch: int,
+        orders: Mapping[Step, Tensor],
+        times: Mapping[Step, Tensor | None],
+        are_of_clip: bool = False,
+    ) -> None:
+        self.are_of_clip = are_of_clip
         self._batch = batch
         self._orders = orders
         self._times = times
@@ -42,21 +51,43 @@ class TimeOfLayers:
 
     @classmethod
     def below(cls, root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> TimeOfLayers:
-        """Of the last layers below a node whose shape says where time is."""
-        nodes = downwards([root], lambda node: (step := step_of(node)) is not None and has_time_axis(step))
-        layers = {step: node for node in nodes if (step := step_of(node)) is not None and has_time_axis(step)}
-        layers = {step: node for step, node in layers.items() if shape_says_time(step, batch)}
+        """Of the last layers below a node whose shape says where time is, as the first layers have it.
+
+        In which order these see the frames of the clip, `frame_order` finds.
+        """
+        layers = _last_layers(root, batch, has_time_axis)
         first = [layer.step for layer in first_layers(root)]
         if all(step in first for step in layers):
             return cls(batch, {}, {})
         orders = {} if all(len(step.shape) == 4 for step in first) else _orders(layers, batch)
-        times = _times(root, batch, [step for step in first if has_time_axis(step)], orders)
+        times = FrameTimes(batch, [step for step in first if has_time_axis(step)], orders)
         return cls(batch, orders, {step: times.of(node) for step, node in layers.items()})
+
+    @classmethod
+    def of_clip(cls, root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> TimeOfLayers | None:
+        """The same as the clip has time; None where its frames are not moved before the first layers."""
+        times, nodes = FrameTimes(batch, (), {}), {}
+        for node in upwards(root, parents):
+            if (step := step_of(node)) is not None:
+                nodes[step] = node
+        first = [layer.step for layer in first_layers(root) if has_time_axis(layer.step)]
+        seen = {step: found for step in first if (found := times.of(nodes[step])) is not None}
+        if not any(_is_moved(found, step, batch) for step, found in seen.items() if shape_says_time(step, batch)):
+            return None
+        layers = _last_layers(root, batch, has_time_axis)
+        clips = {step: node for step, node in nodes.items() if isinstance(step, ClipInput)}
+        by_step = {step: times.of(node) for step, node in (layers | clips).items()}
+        return cls(batch, _orders(layers, batch), by_step, are_of_clip=True)
+
+    def knows(self, layers: Collection[Step]) -> bool:
+        """Whether the times of all these layers are known, and differ between their time steps."""
+        found = [self._times.get(step) for step in layers]
+        return all(times is not None and times.numel() > 1 for times in found)
 
     def among(self, layers: Collection[Step]) -> TimeOfLayers:
         """The same of some of the layers alone."""
         times = {step: times for step, times in self._times.items() if step in layers}
-        return TimeOfLayers(self._batch, self._orders, times)
+        return TimeOfLayers(self._batch, self._orders, times, self.are_of_clip)
 
     @property
     def are_moved(self) -> bool:
@@ -100,24 +131,23 @@ class TimeOfLayers:
         numbers = self._moved.get(step)
         if numbers is None:
             return mask.any().expand(self._batch, self._length)
-        set_at = by_time_step(mask, self._batch, self._orders.get(step)).flatten(1).long()
+        set_at = _by_step(mask, step, self._batch, self._orders.get(step)).flatten(1).long()
         counts = torch.zeros(self._batch, self._length + 1, dtype=torch.long, device=mask.device)
         counts.scatter_add_(1, numbers.to(mask.device).flatten(1) + 1, set_at)
         return (counts[:, 1:] > 0) | (counts[:, :1] > 0)
 
 
-def _times(root: Node, batch: int, first: Sequence[Step], orders: Mapping[Step, Tensor]) -> FrameTimes:
-    """The times of all tensors below a node, as the first layers have them, whose order `frame_order` finds.
+def _last_layers(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Node]:
+    """The last layers below a node whose shape says where time is."""
+    nodes = downwards([root], lambda node: (step := step_of(node)) is not None and has_time_axis(step))
+    found = {step: node for node in nodes if (step := step_of(node)) is not None and has_time_axis(step)}
+    return {step: node for step, node in found.items() if shape_says_time(step, batch)}
 
-    Where these see different parts of the clip, times are those of the clip.
-    """
-    if len(first) > 1:
-        of_clip = FrameTimes(batch, (), {})
-        nodes = {step: node for node in downwards([root]) if (step := step_of(node)) is not None}
-        seen = [of_clip.of(nodes[step]) for step in first]
-        if not _are_aligned([times.flatten().unique() for times in seen if times is not None]):
-            return of_clip
-    return FrameTimes(batch, first, orders)
+
+def _is_moved(times: Tensor, step: Step, batch: int) -> bool:
+    """Whether a first layer does not have frames one after another, from the beginning of the clip to its end."""
+    series = _series(times, step, batch, None)
+    return series is None or not on_one_clock(_without_unknown(series), evenly(len(series)), within=0.5)
 
 
 def _orders(layers: Mapping[Step, Node], batch: int) -> dict[Step, Tensor]:
@@ -151,8 +181,16 @@ def _moved(by_layer: Mapping[Step, Tensor | None], batch: int, orders: Mapping[S
     for step, times in rounded.items():
         found = torch.searchsorted(of_layers[step] if own else values, times)
         number = torch.where(times.isnan(), -1, found).expand(step.shape)
-        numbers[step] = by_time_step(number, batch, orders.get(step))
+        numbers[step] = _by_step(number, step, batch, orders.get(step))
     return numbers
+
+
+def _by_step(x: Tensor, step: Step, batch: int, order: Tensor | None) -> Tensor:
+    """The values (b, t, ...) of each time step of what a layer makes, or of a clip."""
+    if isinstance(step, ClipInput) and step.layout is not None:
+        sizes = step.layout.sizes(x, batch)
+        return einops.rearrange(x, f"{step.layout.pattern} -> b t (c h w)", **sizes)
+    return by_time_step(x, batch, order)
 
 
 def _without_unknown(times: Tensor) -> Tensor:
@@ -161,6 +199,9 @@ def _without_unknown(times: Tensor) -> Tensor:
 
 def _series(times: Tensor, step: Step, batch: int, order: Tensor | None) -> Tensor | None:
     """The times (t,) along the axis that is time by a layer's shape; None if it has not one after another."""
+    if isinstance(step, ClipInput):
+        known: Tensor = times.flatten().unique()
+        return known
     sizes = list(times.shape)
     for axis in (0,) if len(sizes) == 4 else (0, 2):
         sizes[axis] = step.shape[axis]
@@ -179,10 +220,12 @@ def _are_aligned(series: list[Tensor]) -> bool:
     return all(on_one_clock(one, other) for i, one in enumerate(known) for other in known[:i])
 
 
-def on_one_clock(one: Tensor, other: Tensor) -> bool:
-    """Whether two series of times begin together and end together, but for the length of a step."""
+def on_one_clock(one: Tensor, other: Tensor, within: float = ALIGNED) -> bool:
+    """Whether two series of times begin together and end together, within so many of their longer steps."""
+    if min(len(one), len(other)) < 2:
+        return len(one) == len(other)
     step = max(float((times[-1] - times[0]).abs()) / (len(times) - 1) for times in (one, other))
-    return all(float((one[end] - other[end]).abs()) <= ALIGNED * step + ROUNDING for end in (0, -1))
+    return all(float((one[end] - other[end]).abs()) <= within * step + ROUNDING for end in (0, -1))
 
 
 def axes_are_known(step: Step) -> bool:
