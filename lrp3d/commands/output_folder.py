@@ -13,6 +13,7 @@ from torch import Tensor
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
 from lrp3d.explanation.rows_wording import row_axis, row_quantity, row_words
+from lrp3d.explanation.wording import channel_words
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows
@@ -138,7 +139,8 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     explanation = explained.explanation
     method = "CLRP" if explanation.contrastive else "LRP"
     title = printable(f"{explained.label} · {method} · {explained.choice.name} · {explained.name}")
-    footnote = "\n".join(map(printable, [explained.choice.weights, *explained.notes]))
+    through = [f"only through {channel_words(explanation.where)}"] if explanation.where else []
+    footnote = "\n".join(map(printable, [*through, explained.choice.weights, *explained.notes]))
     assert isinstance(explanation.relevance, Tensor)
     strip = figures.overlay_strip(
         explained.pixels, explanation.relevance[0], title=title, footnote=footnote, deciding=explained.deciding

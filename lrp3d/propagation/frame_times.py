@@ -24,7 +24,7 @@ from lrp3d.motion.frames_over_products import letters_of, letters_of_one
 from lrp3d.motion.moved import moved
 from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput, ConstantOutput
-from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of, upwards
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, is_opaque, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.softmax import SoftmaxStep
@@ -67,7 +67,8 @@ class FrameTimes:
 
     def _after(self, node: Node) -> Tensor | None:
         step = step_of(node)
-        assert step is not None
+        if step is None:  # a function of which nobody knows what it does
+            return None
         if isinstance(step, ClipInput):
             return self._of_clip(step)
         if step in self._first:
@@ -145,11 +146,14 @@ def _inputs(node: Node) -> list[Edge]:
 
 
 def _sources(node: Node) -> list[Node]:
-    """The nearest steps from which values are only moved to a node, or the node itself; a write moves them as well."""
+    """The nearest steps from which values are only moved to a node, or the node itself; a write moves them as well.
+
+    So are functions of which nobody knows what they do, as nothing can be followed through these.
+    """
 
     def made(node: Node) -> bool:
         step = step_of(node)
-        return step is not None and not isinstance(step, Written)
+        return is_opaque(node) if step is None else not isinstance(step, Written)
 
     return [below for below in downwards([node], made) if made(below)]
 

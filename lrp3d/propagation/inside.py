@@ -82,7 +82,7 @@ def _channels(name: str, given: Any) -> list[int]:
         raise ValueError(f"{wanted}, got a mask: give mask.nonzero()")
     if not numbers or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError(f"{wanted}, got {given!r}")
-    return numbers
+    return list(dict.fromkeys(numbers))
 
 
 def with_time(x: Tensor, batch: int, axis: int = 1) -> Tensor:
