@@ -390,3 +390,16 @@ def test_a_report_says_if_it_names_classes_in_another_way_than_the_study(finishe
         assert main(["study", "report", str(finished), "--labels", str(tmp_path / "labels.txt")]) == 0
         notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: one:")]
         assert notes == ([f"note: one: the study was run with other names of classes: {said}"] if said else [])
+
+
+def test_the_notes_of_a_study_stand_on_its_page(finished, summaries, tmp_path, capsys):
+    made = study.report(summaries[:1], notes=["numbers of classes are others"])
+    assert "Note: numbers of classes are others" in made.markdown()
+    assert "Note: numbers of classes are others" in made.html()
+    (tmp_path / "labels.txt").write_text("a\nbee\nsea\n")
+    assert (
+        main(["study", "report", str(finished), "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path)]) == 0
+    )
+    said = [line.removeprefix("note: ") for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert said
+    assert all(note in (tmp_path / "report.md").read_text().replace("\\", "") for note in said)

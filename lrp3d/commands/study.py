@@ -198,6 +198,7 @@ def report(options: argparse.Namespace) -> int:
         show=options.show,
         clips=clips,
         pages=options.pages,
+        notes=list(notes),
     )
     written = list(made.write(out))
     say(*(f"wrote {path}" for path in written))

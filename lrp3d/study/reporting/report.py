@@ -173,6 +173,7 @@ def report(
     show: Sequence[str] = (),
     clips: Sequence[Study | Sequence[Record] | None] = (),
     pages: str | Path | None = None,
+    notes: Sequence[str] = (),
 ) -> Report:
     """Makes a report of studies.
 
@@ -184,6 +185,7 @@ def report(
         clips: for each study, the study on disk or its records; the page has a gallery of their clips. None for a study
             without a gallery.
         pages: the folder of the pages that `lrp3d explain` wrote of clips, to which the gallery links.
+        notes: what else is to be known of the numbers, a sentence each, beside the notes of the studies in `clips`.
 
     Returns:
         A `Report` with as many tables and figures as the studies have numbers for. Tables: by data set and model (the
@@ -227,7 +229,9 @@ def report(
         parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), ends)
     lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *not_made(studies, agreed)]
     _check_shown(studies, show)
-    return Report(title, _with_file_names(parts), _facts(studies), [*_warnings(studies, agreed), *about_pages], lacking)
+    of_studies = [note for source in clips if isinstance(source, Study) for note in source.notes]
+    facts = [*_facts(studies), *(f"Note: {note}" for note in dict.fromkeys([*of_studies, *notes]))]
+    return Report(title, _with_file_names(parts), facts, [*_warnings(studies, agreed), *about_pages], lacking)
 
 
 def _check_shown(studies: Sequence[Studied], show: Sequence[str]) -> None:
