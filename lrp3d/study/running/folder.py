@@ -301,7 +301,11 @@ def load_study(folder: str | Path) -> Study:
             raise StudyError(f"{folder} holds a study.json without its clips.json: give another --out") from None
         raise StudyError(f"{folder} is no study: `lrp3d study run --out {folder}` makes one") from None
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise StudyError(f"{folder} holds a damaged study.json or clips.json ({error})") from None
+        missing = f"no {error}" if isinstance(error, KeyError) else error
+        raise StudyError(
+            f"{folder} holds a damaged study.json or clips.json ({missing}), without which nothing says what its "
+            "records are of: put both back from a copy, or run the study anew with another --out"
+        ) from None
 
 
 def _text(value: Any) -> str:
