@@ -61,13 +61,20 @@ _register("tanhshrink", nn.Tanhshrink)
 _register("threshold", nn.Threshold)
 _register("prelu", nn.PReLU)
 _register("logsigmoid", nn.LogSigmoid)
-for _name in ("log1p", "expm1", "sin", "asinh"):
+for _name in ("expm1", "sin", "asinh"):
     _register(_name, None)
 _register("erf", None, torch.special.erf)
 _register("erfc", None, torch.special.erfc, nonnegative=True)
 _register("ndtr", None, torch.special.ndtr, nonnegative=True, gate=True)  # as in `x * ndtr(x)`, which is GELU
 _register("sigmoid", nn.Sigmoid, torch.special.expit, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
+
+
+@register_operation([torch.log1p, Tensor.log1p, torch.special.log1p])
+def log1p(input: Tensor) -> Tensor:
+    """`torch.log1p`, which makes a softplus of an exponential."""
+    softplus = by_hand.softplus_of(input, torch.log1p(input), added=False)
+    return passes(torch.log1p, input, gate=False) if softplus is None else softplus
 
 
 @register_operation([F.relu, torch.relu, Tensor.relu])

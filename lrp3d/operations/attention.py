@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Bilinear, MatrixProduct
+from lrp3d.operations import by_hand
 from lrp3d.operations.arithmetic import add
 from lrp3d.operations.blocks import attach, is_constant, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
@@ -70,10 +71,12 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
 
 @register_operation([torch.log, Tensor.log])
 def log(input: Tensor) -> Tensor:
-    """`torch.log` of probabilities, at the end of a network: what they were made of is explained; and log-sum-exp."""
+    """`torch.log` of probabilities, at the end of a network, which are explained instead; log-sum-exp, and softplus."""
     tracer = active_tracer()
     if (smooth_maximum := log_of_exponentials(input)) is not None:
         return smooth_maximum
+    if (softplus := by_hand.softplus_of(input, torch.log(input), added=True)) is not None:
+        return softplus
     output = refuse(torch.log(input), input, advice=advice_for(torch.log))
     made = tracer.probabilities.get(tracer.token(input))
     return output if made is None else tracer.note_probabilities(output, made.x)

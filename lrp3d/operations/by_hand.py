@@ -182,6 +182,18 @@ def reciprocal_sigmoid(x: Tensor) -> Tensor | None:
     return tracer.note_probabilities(sigmoid, z)
 
 
+def softplus_of(x: Tensor, output: Tensor, added: bool) -> Tensor | None:
+    """`output` as the softplus that it is, the logarithm of `1 + exp(z)`, if `x` is that, or `exp(z)`; else None.
+
+    Args:
+        x: of which the logarithm was taken.
+        output: the logarithm.
+        added: whether one was added to the exponential, and not by the logarithm itself (`log1p`).
+    """
+    z = exponent(x, added)
+    return None if z is None else passes(lambda _: output, z, nonnegative=True, kind=nn.Softplus)
+
+
 def summed(z: Tensor | None, output: Tensor, axes: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> Tensor:
     """Notes of `output` that it is the sum or the mean of `exp(z)`; `function` computes it from the exponentials."""
     tracer = active_tracer()

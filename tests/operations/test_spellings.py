@@ -66,6 +66,12 @@ SILU = {
     "product with a quotient": lambda x: x * (1 / (1 + torch.exp(-x))),
     "tanh": lambda x: x * (1 + (x / 2).tanh()) / 2,
 }
+SOFTPLUS = {
+    "softplus": F.softplus,
+    "log": lambda x: torch.log(1 + torch.exp(x)),
+    "log1p": lambda x: torch.log1p(x.exp()),
+    "of the size": lambda x: x.clamp(min=0) + torch.log1p(torch.exp(-x.abs())),
+}
 MISH = {
     "mish": F.mish,
     "softplus": lambda x: x * F.softplus(x).tanh(),
@@ -361,6 +367,7 @@ FUNCTIONS = {
     "SiLU": SILU,
     "GELU": GELU,
     "GELU by tanh": TANH_GELU,
+    "softplus": SOFTPLUS,
     "mish": MISH,
     "ELU": ELU,
     "hard swish": HARD_SWISH,
