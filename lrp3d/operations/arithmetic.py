@@ -24,7 +24,7 @@ from lrp3d.operations.blocks import (
 from lrp3d.operations.copies import is_mean_of, own_shape
 from lrp3d.operations.layers_by_hand import layer_by_hand
 from lrp3d.operations.products import div, matmul, mul, scaled, with_bias
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.registry import active_tracer, handler_of, register_operation
 from lrp3d.tracing.signals import Weighs
 
 # ------------------------------------------------------------------------------------------------------- sums
@@ -47,6 +47,12 @@ def _add(a: Any, b: Any) -> Tensor:
             return centred
         if (layer := with_bias(x, mean)) is not None:
             return layer
+    if (known := by_hand.raised(a, b)) is not None:
+        handler = handler_of(torch.logsumexp)
+        assert handler is not None
+        with active_tracer().part("logsumexp", torch.logsumexp):
+            logsumexp: Tensor = handler(known.of, known.axis, keepdim=a.dim() == known.of.dim())
+        return logsumexp
     result = _sum(a, b)
     for x, number in ((a, b), (b, a)):
         if isinstance(number, (int, float)):

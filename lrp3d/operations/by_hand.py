@@ -231,6 +231,53 @@ def minus(x: Tensor, other: Any, output: Tensor) -> Tensor:
     return output
 
 
+@dataclass(kw_only=True)
+class LoweredLogarithm(Signal):
+    """The logarithm of the sum of exponentials of `of` minus its maximum over an axis."""
+
+    of: Tensor
+    made_by: Step | None
+    axis: int
+
+
+def lowered_logarithm(known: ExponentialSum, output: Tensor) -> Tensor:
+    """Notes of `output`, the logarithm of such a sum, that a maximum was taken off before, if it was."""
+    tracer = active_tracer()
+    lowered = tracer.signal(known.of)
+    if not isinstance(lowered, Lowered) or lowered.made_by is not step_of(known.of.grad_fn) or not _is_sum(known):
+        return output
+    if [axis % known.of.dim() for axis in known.axes] == [lowered.axis]:
+        made = {"of": lowered.of, "made_by": step_of(output.grad_fn), "axis": lowered.axis}
+        tracer.signals[output] = LoweredLogarithm(**vars(tracer.signals[output]) | made)
+    return output
+
+
+def raised(a: Any, b: Any) -> LoweredLogarithm | None:
+    """What is known about such a logarithm if `a + b` adds the maximum to it again: `logsumexp`; else None."""
+    for logarithm, maximum in ((a, b), (b, a)):
+        signal = active_tracer().signal(logarithm)
+        if not isinstance(signal, LoweredLogarithm) or signal.made_by is not step_of(logarithm.grad_fn):
+            continue
+        node = maximum.grad_fn if isinstance(maximum, Tensor) and maximum.shape == logarithm.shape else None
+        while node is not None and step_of(node) is None and node.name().startswith(_WITHOUT_AN_AXIS):
+            node = edges_below(node)[0][0]
+        step = step_of(node)
+        if isinstance(step, AxisMaximum) and step.axes == (signal.axis,) and edges_below(node)[0] == edge_of(signal.of):
+            return signal
+    return None
+
+
+_WITHOUT_AN_AXIS = ("Squeeze", "Select", "View")
+"""The beginnings of names of the nodes that take away the axis of a maximum."""
+
+
+def _is_sum(known: ExponentialSum) -> bool:
+    """Whether exponentials are summed over one axis, and not averaged."""
+    (axis, *others), z = known.axes, known.of
+    alone = [size if i - z.dim() == axis else 1 for i, size in enumerate(z.shape)]
+    return not others and float(known.function(torch.zeros(alone, device="cpu"))) == z.shape[axis]
+
+
 def softmax_of(x: Tensor, other: Tensor) -> tuple[Tensor, int] | None:
     """The signal and the axis, counted from the end, of which `x / other` is the softmax; None if it is none.
 
@@ -240,8 +287,7 @@ def softmax_of(x: Tensor, other: Tensor) -> tuple[Tensor, int] | None:
     if z is None or total is None or total.of is not z or len(total.axes) != 1 or other.dim() != x.dim():
         return None
     (axis,) = total.axes
-    alone = [size if i - x.dim() == axis else 1 for i, size in enumerate(x.shape)]
-    if other.shape[axis] != 1 or float(total.function(torch.zeros(alone, device="cpu"))) != x.shape[axis]:  # a mean
+    if other.shape[axis] != 1 or not _is_sum(total):
         return None
     lowered = active_tracer().signal(z)
     if isinstance(lowered, Lowered) and lowered.made_by is step_of(z.grad_fn) and lowered.axis == axis % z.dim():

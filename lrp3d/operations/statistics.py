@@ -166,7 +166,8 @@ def log_of_exponentials(x: Tensor) -> Tensor | None:
     known = by_hand.sum_of_exponentials(x)
     if known is None:
         return None
-    return _statistic(known.of, known.axes, lambda z: known.function(z).log(), _exponentials(known.axes))
+    logarithm = _statistic(known.of, known.axes, lambda z: known.function(z).log(), _exponentials(known.axes))
+    return by_hand.lowered_logarithm(known, logarithm)
 
 
 @register_operation([torch.prod, Tensor.prod])

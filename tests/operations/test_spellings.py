@@ -72,6 +72,24 @@ SOFTPLUS = {
     "log1p": lambda x: torch.log1p(x.exp()),
     "of the size": lambda x: x.clamp(min=0) + torch.log1p(torch.exp(-x.abs())),
 }
+
+
+def by_its_maximum(x):
+    greatest = x.amax(2, keepdim=True)
+    return greatest + torch.log(torch.exp(x - greatest).sum(2, keepdim=True))
+
+
+def without_the_axis(x):
+    greatest = x.amax(2, keepdim=True)
+    return ((x - greatest).exp().sum(2).log() + greatest.squeeze(2)).unsqueeze(2)
+
+
+LOG_SUM_EXP = {
+    "logsumexp": lambda x: x + x.logsumexp(2, keepdim=True),
+    "by hand": lambda x: x + x.exp().sum(2, keepdim=True).log(),
+    "by its maximum": lambda x: x + by_its_maximum(x),
+    "without the axis": lambda x: x + without_the_axis(x),
+}
 MISH = {
     "mish": F.mish,
     "softplus": lambda x: x * F.softplus(x).tanh(),
@@ -369,6 +387,7 @@ FUNCTIONS = {
     "GELU by tanh": TANH_GELU,
     "softplus": SOFTPLUS,
     "mish": MISH,
+    "log-sum-exp": LOG_SUM_EXP,
     "ELU": ELU,
     "hard swish": HARD_SWISH,
     "sigmoid gate": SIGMOID_GATE,
