@@ -35,8 +35,14 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
         numbers: for nodes below, from which values are only moved to the tensor, integers that broadcast to their
             output. The outputs of all other nodes count as zero.
     """
-    found = _arranged(edge, numbers)
+    found = moved_without_waiting(edge, numbers)
     return _by_adjoints(edge, numbers) if found is None else found
+
+
+def moved_without_waiting(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor | None:
+    """The same; None where a device would be waited for, as there is a node of another kind, or an index on it."""
+    found = _arranged(edge, numbers)
+    return _by_adjoints(edge, numbers) if found is None and kind(edge)[2].type == "cpu" else found
 
 
 def _arranged(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor | None:

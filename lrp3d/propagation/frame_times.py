@@ -21,7 +21,7 @@ from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Average, Broadcast, Convolution, FullyConnected, MatrixProduct, Scale, SumOver
 from lrp3d.motion.frames_over_axes import laid_out
 from lrp3d.motion.frames_over_products import letters_of, letters_of_one
-from lrp3d.motion.moved import moved
+from lrp3d.motion.moved import moved, moved_without_waiting
 from lrp3d.steps.elementwise import Elementwise, RecurrentOutput
 from lrp3d.steps.ends import ClipInput, ConstantOutput
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, is_opaque, step_of, upwards
@@ -43,10 +43,15 @@ class FrameTimes:
         first: layers from which times are followed, instead of from the clip: time is what lies along the axis that is
             time by their shape.
         orders: for those whose batch (t b) does not have the frames of a clip together, the order in which it would.
+        may_wait: whether a device may be waited for where frames are moved by an index that is on it; nobody knows
+            their times otherwise.
     """
 
-    def __init__(self, batch: int, first: Collection[Step], orders: Mapping[Step, Tensor]) -> None:
+    def __init__(
+        self, batch: int, first: Collection[Step], orders: Mapping[Step, Tensor], may_wait: bool = True
+    ) -> None:
         self._batch = batch
+        self._may_wait = may_wait
         self._first = first
         self._orders = orders
         self._found: dict[Node, Tensor | None] = {}
@@ -122,7 +127,8 @@ class FrameTimes:
         for source, times in known.items():
             numbers[source] = torch.where(times.isnan(), 0, torch.searchsorted(values, times) + 1)
         table = torch.cat([values.new_full((1,), UNKNOWN), values])
-        return compressed(table[moved(edge, numbers).cpu()])
+        found = (moved if self._may_wait else moved_without_waiting)(edge, numbers)
+        return None if found is None else compressed(table[found.cpu()])
 
 
 def evenly(length: int) -> Tensor:

@@ -66,14 +66,17 @@ class TimeOfLayers:
     @classmethod
     def of_clip(cls, root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> TimeOfLayers | None:
         """The same as the clip has time; None where its frames are not moved before the first layers."""
-        times, nodes = FrameTimes(batch, (), {}), {}
-        for node in upwards(root, parents):
-            if (step := step_of(node)) is not None:
-                nodes[step] = node
+        nodes = {step: node for node in upwards(root, parents) if (step := step_of(node)) is not None}
         first = [layer.step for layer in first_layers(root) if has_time_axis(layer.step)]
-        seen = {step: found for step in first if (found := times.of(nodes[step])) is not None}
-        if not any(_is_moved(found, step, batch) for step, found in seen.items() if shape_says_time(step, batch)):
+        first = [step for step in first if shape_says_time(step, batch)]
+        times = FrameTimes(batch, (), {}, may_wait=False)
+        seen = {step: times.of(nodes[step]) for step in first}
+        moved = any(found is not None and _is_moved(found, step, batch) for step, found in seen.items())
+        # Where a device would be waited for, it is if the order of the first layers is not that of the last ones.
+        unseen = any(found is None for found in seen.values()) and cls.below(root, batch, has_time_axis).are_moved
+        if not moved and not unseen:
             return None
+        times = FrameTimes(batch, (), {})
         layers = _last_layers(root, batch, has_time_axis)
         clips = {step: node for step, node in nodes.items() if isinstance(step, ClipInput)}
         by_step = {step: times.of(node) for step, node in (layers | clips).items()}
