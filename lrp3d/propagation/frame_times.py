@@ -1,8 +1,8 @@
-"""When each value of a network lies in time: followed from the first layers up, whatever moved frames in between.
+"""When each value of a network lies in time: followed from the clip, or its first layers, whatever moved frames since.
 
 The shape of a layer says which of its axes is time, and `time_axis` takes what lies there for one frame after another.
-Between the layers a forward may have turned frames round, cut them into segments, folded these into the batch, or
-stacked several views. So times go with the values: each has the time of the middle of the window that it was made of.
+A forward may have turned frames round, cut them into segments, folded these into the batch, or stacked several views.
+So times go with the values: each has the time of the middle of the window that it was made of.
 
 Only their order counts. Where times are in the order of the axis, as they are almost everywhere, nothing comes of them.
 """

@@ -20,6 +20,7 @@ from lrp3d.steps.step import Step
 ALIGNED = 1.5
 """Steps of time by which the times of layers may differ at a place for which these count as the same."""
 ROUNDING = 1e-6
+"""The difference up to which two times are one."""
 
 
 class TimeOfLayers:
@@ -118,7 +119,7 @@ class TimeOfLayers:
         times = self._times.get(step)
         if times is None or times.isnan().any():
             return []
-        weights = sum_to_shape(mask[None].double(), times.shape)[0].cpu()
+        weights = sum_to_shape(mask[None].float(), times.shape)[0].cpu().double()
         return [float((weights * times).sum() / weights.sum())] if bool(weights.any()) else []
 
     def sums(self, x: Tensor, step: Step) -> Tensor | None:
