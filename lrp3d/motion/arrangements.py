@@ -44,7 +44,10 @@ def arranged(node: Node, output: int, inputs: Sequence[Tensor], shapes: Shapes, 
     if step is not None:
         return _written(step, inputs) if isinstance(step, IndexedWrite) else None
     arrangement = ARRANGEMENTS.get(node.name().rstrip("0123456789").removesuffix("Backward"))
-    return None if arrangement is None else arrangement(node, output, inputs, shapes, shape)
+    try:
+        return None if arrangement is None else arrangement(node, output, inputs, shapes, shape)
+    except AttributeError:  # another version of torch keeps other arguments
+        return None
 
 
 def _same(node: Node, output: int, inputs: Sequence[Tensor], shapes: Shapes, shape: torch.Size) -> Tensor | None:
