@@ -344,18 +344,16 @@ def weighed_sum(x: Tensor, weights: Tensor, axis: int, of_layer: bool = False) -
         return None
     if weights.dim() > 1 and weights.shape[axis] != 1:
         return None
-    own = own_shape(weights)
-    if any(size > 1 for size in own[:-2]):
+    if any(size > 1 for size in own_shape(weights)[:-2]):
         return None
     of_output = weights[(0,) * max(0, weights.dim() - 2)].flatten()
+    if x.shape[axis] != len(of_output) or torch.broadcast_shapes(x.shape[:-2], weights.shape[:-2]) != x.shape[:-2]:
+        return None
     alike = not of_layer and weights.dim() <= 2 and all_alike(weights)
     if not alike and not weighs_frames_or_places(x, weights, (axis,)):
         return None
     with active_tracer().part("weighed"), active_tracer().outside_layers():  # the sum is the layer, if there is one
         weighed = mul(x, of_output[0] if alike else of_output if axis == -1 else of_output[:, None])
-    shape = torch.broadcast_shapes(weighed.shape[:-2], weights.shape[:-2])
-    if shape != weighed.shape[:-2]:
-        return None
     return summed_over(weighed, (axis,), weights.dim() > 1, nn.Linear)
 
 
